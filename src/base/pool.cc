@@ -1,0 +1,101 @@
+#include "base/pool.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+
+namespace wingspan {
+namespace {
+
+constexpr int kSpins = 2000;  // about 20 µs: longer than the gap between two loops of a step
+
+inline void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Waits until `word` differs from `old`.
+uint32_t wait_change(const std::atomic<uint32_t>& word, uint32_t old) {
+  for (int i = 0; i < kSpins; ++i) {
+    const uint32_t now = word.load(std::memory_order_acquire);
+    if (now != old) return now;
+    pause_briefly();
+  }
+  word.wait(old, std::memory_order_acquire);
+  return word.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+struct Pool::Shared {
+  std::atomic<uint32_t> round{0};
+  std::atomic<uint32_t> finished{0};
+  std::atomic<int64_t> next{0};
+  int64_t count = 0;
+  const LoopBody* body = nullptr;
+  bool stop = false;
+  std::vector<std::thread> team;
+
+  void work() {
+    for (;;) {
+      const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
+      if (i >= count) return;
+      (*body)(i);
+    }
+  }
+
+  void serve() {
+    uint32_t seen = 0;
+    for (;;) {
+      seen = wait_change(round, seen);
+      if (stop) return;
+      work();
+      finished.fetch_add(1, std::memory_order_release);
+      finished.notify_one();
+    }
+  }
+};
+
+Pool::Pool(int threads, std::function<void(int)> on_start) : threads_(threads) {
+  WS_CHECK(threads >= 1, "threads {}", threads);
+  if (threads == 1) return;
+  shared_ = std::make_unique<Shared>();
+  for (int t = 1; t < threads; ++t) {
+    shared_->team.emplace_back([this, t, on_start] {
+      if (on_start) on_start(t);
+      shared_->serve();
+    });
+  }
+}
+
+Pool::~Pool() {
+  if (!shared_) return;
+  shared_->stop = true;
+  shared_->round.fetch_add(1, std::memory_order_release);
+  shared_->round.notify_all();
+  for (auto& t : shared_->team) t.join();
+}
+
+void Pool::run(int64_t count, LoopBody body) {
+  if (!shared_ || count <= 1) {
+    for (int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+  Shared& s = *shared_;
+  s.body = &body;
+  s.count = count;
+  s.next.store(0, std::memory_order_relaxed);
+  s.finished.store(0, std::memory_order_relaxed);
+  s.round.fetch_add(1, std::memory_order_release);
+  s.round.notify_all();
+  s.work();
+  const auto others = static_cast<uint32_t>(threads_ - 1);
+  for (uint32_t done = s.finished.load(std::memory_order_acquire); done != others;) {
+    done = wait_change(s.finished, done);
+  }
+}
+
+}  // namespace wingspan

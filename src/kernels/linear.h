@@ -1,0 +1,84 @@
+// y[m][n] = Σ_k x[m][k] · w[n][k], the GEMM of every projection, and the pair of them with SwiGLU
+// that an MLP needs. One output row depends on its input row and the weights alone.
+//
+// Contract for one output element (numerics.h: pair order, fma):
+//   float32 and BF16 weights:  one chain over K.
+//   FP8 weights: for each block kb of 128 along K: b = the chain over the block's codes (exact values
+//   of e4m3, from 0); acc = fma(b · sx[m][kb], sw[n / 128][kb], acc), acc from 0, blocks ascending, sx
+//   = 1 unless x is FP8. FP8 rows require FP8 weights.
+//   BF16 rows and float32 weights are multiplied as the float32 values that they stand for.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/rows.h"
+#include "tensor/buffer.h"
+#include "tensor/dtype.h"
+
+namespace wingspan {
+
+constexpr int kPanel = 16;  // output columns that a kernel computes together
+
+// Weights in the layout that kernels read: panels of 16 output columns; within a panel, for each pair
+// of K the 16 columns' two values side by side: [ceil(N/16)][ceil(K/2)][16][2]. Padding is zero.
+struct PackedWeight {
+  DType dtype = DType::kF32;  // kF32, kBF16, kF8E4M3
+  int64_t n = 0;              // outputs
+  int64_t k = 0;              // inputs
+  Buffer data;
+  Buffer scales;  // kF8E4M3: float32 [ceil(n/128)][ceil(k/128)]
+
+  int64_t panels() const { return (n + kPanel - 1) / kPanel; }
+  int64_t panel_bytes() const { return (k + 1) / 2 * 2 * kPanel * dtype_size(dtype); }
+  int64_t bytes() const { return static_cast<int64_t>(data.size() + scales.size()); }
+};
+
+// Bytes that pack_weight will use for these dimensions (data and scales).
+int64_t packed_weight_bytes(DType dtype, int64_t n, int64_t k);
+
+// From row-major [n, k] of `dtype` (scales: null or [ceil(n/128)][ceil(k/128)]). One copy.
+PackedWeight pack_weight(DType dtype, int64_t n, int64_t k, const std::byte* row_major,
+                         const float* scales);
+
+// Gate and up of an MLP as one weight with n = 2·width: panel 2i holds gate columns 16i…16i+15,
+// panel 2i+1 the up columns. `scales` of FP8: gate's and up's, each [ceil(width/128)][ceil(k/128)],
+// stored gate first.
+struct PackedGateUp {
+  DType dtype = DType::kF32;
+  int64_t width = 0;  // outputs after SwiGLU
+  int64_t k = 0;
+  Buffer data;
+  Buffer scales;
+
+  int64_t panels() const { return (width + kPanel - 1) / kPanel; }  // pairs of panels
+  int64_t bytes() const { return static_cast<int64_t>(data.size() + scales.size()); }
+};
+int64_t packed_gate_up_bytes(DType dtype, int64_t width, int64_t k);
+PackedGateUp pack_gate_up(DType dtype, int64_t width, int64_t k, const std::byte* gate,
+                          const float* gate_scales, const std::byte* up, const float* up_scales);
+
+// y [x.rows, w.n] float32, y_stride floats apart. Computes panels [panel_begin, panel_end) only, so
+// that threads split the columns; CHECKs x.cols == w.k and the dtype pairs above.
+struct LinearArgs {
+  Rows x;
+  const PackedWeight* w = nullptr;
+  float* y = nullptr;
+  int64_t y_stride = 0;
+  int64_t panel_begin = 0, panel_end = 0;
+};
+void linear_ref(const LinearArgs& args);
+void linear_portable(const LinearArgs& args);
+
+// y[m][i] = silu(gate) · up with silu_contract; panels counted in outputs [width / 16].
+struct GateUpArgs {
+  Rows x;
+  const PackedGateUp* w = nullptr;
+  float* y = nullptr;
+  int64_t y_stride = 0;
+  int64_t panel_begin = 0, panel_end = 0;
+};
+void gate_up_ref(const GateUpArgs& args);
+void gate_up_portable(const GateUpArgs& args);
+
+}  // namespace wingspan
