@@ -1,0 +1,104 @@
+// One rank of the engine: plans steps, runs them, samples, commits. Every rank runs the same code on the same
+// requests (SPMD); a step's tokens count once every rank has finished the step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/group.h"
+#include "engine/messages.h"
+#include "model/weights.h"
+#include "placement/load.h"
+#include "placement/placement.h"
+#include "kernels/kernels.h"
+
+namespace wingspan {
+
+// What the ranks of one process share, read-only.
+struct ModelHost {
+  ModelConfig config;
+  ComputeMode compute = ComputeMode::kBF16;
+  std::shared_ptr<const WeightSource> source;
+  std::unique_ptr<const ModelWeights> weights;
+};
+
+// Loads the shared part. `threads` share the work.
+Expected<std::shared_ptr<const ModelHost>> load_model_host(ModelConfig config,
+                                                           std::shared_ptr<const WeightSource> source,
+                                                           ComputeMode compute, int threads,
+                                                           LoadProgress* progress);
+
+struct EngineOptions {
+  const Kernels* kernels = nullptr;
+  int threads = 1;                   // of this rank
+  int64_t prefill_chunk = 512;       // tokens of one prompt a step
+  int max_sequences_per_rank = 64;   // running at a time
+  int64_t kv_tokens_per_rank = 0;    // positions that the KV blocks of a rank hold
+};
+
+// Receives what the run makes. Called on rank 0 only, by its thread, between steps; in the order of
+// positions for each request. The default does nothing.
+class RunSink {
+ public:
+  virtual ~RunSink() = default;
+  virtual void on_token(int /*request*/, int32_t /*token*/, float /*logprob*/) {}
+  virtual void on_finish(int /*request*/, FinishReason /*reason*/) {}
+  // Logits at a position: [vocab]. Which rows: Capture::logits.
+  virtual void on_logits(int /*request*/, int64_t /*position*/, std::span<const float> /*logits*/) {}
+  // After a decoder layer: [hidden].
+  virtual void on_hidden(int /*request*/, int64_t /*position*/, int /*layer*/,
+                         std::span<const float> /*hidden*/) {}
+  virtual void on_routing(int /*request*/, int64_t /*position*/, int /*layer*/,
+                          std::span<const int32_t> /*experts*/, std::span<const float> /*weights*/) {}
+  // After each committed step.
+  virtual void on_step(int64_t /*step*/) {}
+  // A further reason to stop, asked on *every* rank's owner thread after a token was sampled (stop texts): true ends
+  // the request with kStop. Thread-safe; state per request; called once for each token in order.
+  virtual bool should_stop(int /*request*/, int32_t /*token*/) { return false; }
+};
+
+struct Capture {
+  bool logits = false;         // rows from which a token is sampled
+  bool prompt_logits = false;  // and every prompt position
+  bool hidden = false;
+  bool routing = false;
+  bool any() const { return logits || prompt_logits || hidden || routing; }
+};
+
+struct RunOptions {
+  Capture capture;
+  int64_t load_window_steps = 0;  // > 0: record expert loads in windows of so many steps
+};
+
+struct RunReport {
+  std::vector<RequestResult> results;  // in the order of the requests
+  Load load;                           // summed over ranks; one window unless load_window_steps
+  StepTimes prefill, decode;           // of this rank; a step with any prompt row counts as prefill
+  int64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+class Engine {
+ public:
+  // Collective. Loads this rank's experts, sizes all buffers, and agrees with the other ranks on
+  // model, placement, numeric profile and kernels; a rank that differs is an error that says in what.
+  static Expected<std::unique_ptr<Engine>> create(Group& group,
+                                                  std::shared_ptr<const ModelHost> host,
+                                                  const Placement& placement,
+                                                  const EngineOptions& options,
+                                                  LoadProgress* progress);
+  virtual ~Engine() = default;
+
+  // Collective: the same requests and options on every rank. May be called again.
+  // Errors: a request that is empty, too long, or names ids outside the vocabulary (kInvalidInput); a lost peer.
+  virtual Expected<RunReport> run(const std::vector<Request>& requests, const RunOptions& options,
+                                  RunSink& sink) = 0;
+  virtual int64_t expert_weight_bytes() const = 0;
+};
+
+// The checks of run() on one request, for a caller that wants to report them by prompt.
+Status check_request(const ModelConfig& config, const Request& request);
+
+}  // namespace wingspan
