@@ -1,0 +1,72 @@
+// Options shared by the commands that run a model, and what they turn into: a checked set-up, and
+// ranks that run a body. The composition root: only here are transport and kernels chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "comm/group.h"
+#include "engine/engine.h"
+#include "model/config.h"
+#include "placement/placement.h"
+
+namespace wingspan {
+
+struct ModelOptions {
+  std::string model;
+  int ep = 1;
+  bool ep_given = false;
+  std::string transport;  // "", "loopback", "mpi"; "" decides: mpi under mpirun, else loopback
+  std::string placement;  // file; "": contiguous
+  int redundant = 0;
+  std::string compute = "bf16";
+  std::string kernel = "auto";
+  int64_t prefill_chunk = 512;
+  int threads = 0;        // 0: the machine's cores
+  uint64_t seed = 0;
+  int64_t memory_limit_bytes = 0;  // 0: what the machine has
+};
+void add_model_options(CLI::App& app, ModelOptions& options);
+
+// Everything that is decided before the ranks start; cheap, nothing of the weights is read.
+struct SessionSetup {
+  ModelOptions options;
+  ModelConfig config;
+  std::shared_ptr<const WeightSource> source;
+  ComputeMode compute = ComputeMode::kBF16;
+  DType checkpoint_dtype = DType::kBF16;
+  const Kernels* kernels = nullptr;
+  Placement placement;
+  bool mpi = false;
+  int ranks = 1;
+};
+// Checks all options against each other and the model; chooses kernels and transport. In an MPI
+// run R is the world's size (a different --ep is an error).
+Expected<SessionSetup> prepare_session(const ModelOptions& options);
+// The same for a config and a source that are there already (synthetic models).
+Expected<SessionSetup> prepare_session(const ModelOptions& options, ModelConfig config,
+                                       std::shared_ptr<const WeightSource> source);
+
+struct SessionLimits {
+  int max_sequences_per_rank = 64;
+  int64_t kv_tokens_per_rank = 0;  // enough for the longest request; see kv_tokens_for()
+};
+// KV positions per rank that let `requests` run without waiting, at most `max_sequences` a rank.
+int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_sequences);
+
+// Predicts memory and refuses what does not fit; loads the shared weights (progress bar on stderr when it is a
+// terminal); starts the ranks; on each, creates the Engine and calls `body`. Returns the first error.
+// `body` runs on every rank: print only where group.rank() == 0.
+struct RankContext {
+  Group& group;
+  Engine& engine;
+  double load_s = 0;
+};
+Status run_session(const SessionSetup& setup, const SessionLimits& limits,
+                   const std::function<Status(RankContext&)>& body);
+
+}  // namespace wingspan
