@@ -54,7 +54,7 @@ Unexpected peer_lost(std::string what, std::string where = "", std::string fix =
   } while (0)
 
 // WS_ASSIGN(auto x, make_x()): declares or assigns x, or returns the error.
-#define WS_ASSIGN(lhs, expr) WS_ASSIGN_INNER(WS_CONCAT(ws_expected_, __LINE__), lhs, expr)
+#define WS_ASSIGN(lhs, expr) WS_ASSIGN_INNER(WS_CONCAT(ws_expected_, __COUNTER__), lhs, expr)
 #define WS_ASSIGN_INNER(tmp, lhs, expr)                                      \
   auto tmp = (expr);                                                         \
   if (!tmp) return ::wingspan::Unexpected(std::move(tmp).error());           \

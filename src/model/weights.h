@@ -71,6 +71,8 @@ Expected<std::unique_ptr<ModelWeights>> load_model_weights(const ModelConfig& co
 // The experts of one rank: experts[m][s] for the m-th MoE layer and the rank's s-th slot.
 struct RankExperts {
   std::vector<std::vector<MlpWeights>> experts;
+  // Of the packed bytes (XXH3), in the same order: replicas must have equal ones (rule 5).
+  std::vector<std::vector<uint64_t>> digests;
   int64_t bytes = 0;
 };
 Expected<RankExperts> load_rank_experts(const ModelConfig& config, const WeightSource& source,

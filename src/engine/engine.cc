@@ -1,0 +1,107 @@
+#include "engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/fpmode.h"
+#include "engine/agreement.h"
+#include "engine/rank_engine.h"
+#include "model/sampler.h"
+
+namespace wingspan {
+namespace {
+
+// The layers in the model's order, whatever the file's.
+Expected<Placement> in_model_order(const ModelConfig& config, const Placement& placement) {
+  Placement out = placement;
+  out.layers.clear();
+  for (int layer : config.moe_layers()) {
+    const LayerPlacement* p = placement.find_layer(layer);
+    if (p == nullptr) {
+      return invalid_input(fmt::format("the placement has no layer {}", layer), "placement",
+                           "make a placement for this model");
+    }
+    out.layers.push_back(*p);
+  }
+  return out;
+}
+
+}  // namespace
+
+Expected<std::shared_ptr<const ModelHost>> load_model_host(
+    ModelConfig config, std::shared_ptr<const WeightSource> source, ComputeMode compute,
+    int threads, LoadProgress* progress) {
+  auto host = std::make_shared<ModelHost>();
+  host->config = std::move(config);
+  host->compute = compute;
+  host->source = std::move(source);
+  Pool pool(threads);
+  WS_ASSIGN(host->weights,
+            load_model_weights(host->config, *host->source, compute, pool, progress));
+  return std::shared_ptr<const ModelHost>(std::move(host));
+}
+
+Status check_request(const ModelConfig& config, const Request& request) {
+  if (request.prompt.empty()) {
+    return invalid_input("the prompt is empty", "", "give at least one token");
+  }
+  for (size_t i = 0; i < request.prompt.size(); ++i) {
+    const int32_t id = request.prompt[i];
+    if (id >= 0 && id < config.vocab) continue;
+    return invalid_input(fmt::format("token id {} at position {} is outside the vocabulary of {}",
+                                     id, i, config.vocab),
+                         "", "use ids from this model's tokenizer");
+  }
+  if (request.max_tokens < 0) return invalid_input("max_tokens is negative");
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  if (prompt > config.max_positions || request.max_tokens > config.max_positions - prompt) {
+    return invalid_input(fmt::format("{} prompt tokens and {} to generate exceed the model's {} "
+                                     "positions",
+                                     prompt, request.max_tokens, config.max_positions),
+                         "", "shorten the prompt or ask for fewer tokens");
+  }
+  return check_sampling({request.sampling.temperature, request.sampling.top_k,
+                         request.sampling.top_p, request.sampling.seed});
+}
+
+Expected<std::unique_ptr<Engine>> Engine::create(Group& group,
+                                                 std::shared_ptr<const ModelHost> host,
+                                                 const Placement& placement,
+                                                 const EngineOptions& options,
+                                                 LoadProgress* progress) {
+  WS_CHECK(options.kernels != nullptr && options.threads >= 1 && options.prefill_chunk >= 1);
+  const ModelConfig& config = host->config;
+  WS_ASSIGN(Placement ordered, in_model_order(config, placement));
+  if (!ordered.layers.empty() && ordered.topology.ranks() != group.size()) {
+    return invalid_input(fmt::format("the placement is for {} ranks, the group has {}",
+                                     ordered.topology.ranks(), group.size()),
+                         "placement");
+  }
+  auto pool = std::make_unique<Pool>(options.threads, [](int) {
+    thread_local FlushSubnormals mode;  // lives as long as the thread
+    static_cast<void>(mode);
+  });
+  RankExperts experts;
+  DType expert_dtype = DType::kBF16;
+  if (!ordered.layers.empty()) {
+    const auto specs = expert_tensors(config, ordered.layers[0].layer, 0);
+    WS_ASSIGN(const DType stored, host->source->dtype(specs[0]));
+    expert_dtype = stored_weight_type(host->compute, stored);
+    WS_ASSIGN(experts, load_rank_experts(config, *host->source, host->compute, ordered,
+                                         group.rank(), *pool, progress));
+    for (const auto& layer : experts.experts) {
+      for (const MlpWeights& e : layer) {
+        if (e.gate_up.dtype == expert_dtype && e.down.dtype == expert_dtype) continue;
+        return invalid_input("routed experts have different dtypes", "checkpoint",
+                             "all of them must be F32, or BF16, or FP8");
+      }
+    }
+  }
+  WS_RETURN_IF_ERROR(agree_at_start(group, *host, ordered, experts, options));
+  return RankEngine::create(group, std::move(host), std::move(ordered), std::move(experts),
+                            expert_dtype, options, std::move(pool));
+}
+
+}  // namespace wingspan

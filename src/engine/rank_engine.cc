@@ -1,0 +1,83 @@
+#include "engine/rank_engine.h"
+
+#include <algorithm>
+
+#include "base/fpmode.h"
+#include "engine/run_loop.h"
+#include "engine/wire.h"
+
+namespace wingspan {
+namespace {
+
+ForwardLimits limits_of(const ModelConfig& config, const EngineOptions& options,
+                        DType expert_dtype) {
+  ForwardLimits limits;
+  limits.max_rows = options.prefill_chunk + options.max_sequences_per_rank;
+  limits.kv_blocks = std::max<int64_t>(1, (options.kv_tokens_per_rank + kKvBlock - 1) / kKvBlock);
+  limits.max_positions = std::min(config.max_positions, limits.kv_blocks * kKvBlock);
+  limits.expert_dtype = expert_dtype;
+  return limits;
+}
+
+}  // namespace
+
+Expected<std::unique_ptr<Engine>> RankEngine::create(Group& group,
+                                                     std::shared_ptr<const ModelHost> host,
+                                                     Placement placement, RankExperts experts,
+                                                     DType expert_dtype,
+                                                     const EngineOptions& options,
+                                                     std::unique_ptr<Pool> pool) {
+  const ModelConfig& config = host->config;
+  const ForwardLimits limits = limits_of(config, options, expert_dtype);
+  std::unique_ptr<Exchange> exchange;
+  std::unique_ptr<Channel> load;
+  if (!placement.layers.empty()) {
+    ExchangeShape shape;
+    shape.hidden = config.hidden;
+    shape.row_dtype = activation_type(host->compute, expert_dtype);
+    shape.top_k = config.moe.router.top_k;
+    shape.max_rows = limits.max_rows;
+    for (int slots : placement.topology.rank_slots) {
+      shape.max_local_slots = std::max(shape.max_local_slots, slots);
+    }
+    WS_ASSIGN(exchange, make_exchange(group, shape));
+    const size_t counts = placement.layers.size() * static_cast<size_t>(config.moe.router.experts);
+    WS_ASSIGN(load, group.open_channel((counts + 1) * sizeof(int64_t), "load"));
+  }
+  const auto entries = static_cast<size_t>(limits.max_rows + options.max_sequences_per_rank);
+  WS_ASSIGN(auto commit, group.open_channel(entries * sizeof(CommitEntry), "commit"));
+  return std::unique_ptr<Engine>(new RankEngine(
+      group, std::move(host), std::move(placement), std::move(experts), expert_dtype, options,
+      std::move(pool), std::move(exchange), std::move(commit), std::move(load)));
+}
+
+RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Placement placement,
+                       RankExperts experts, DType expert_dtype, const EngineOptions& options,
+                       std::unique_ptr<Pool> pool, std::unique_ptr<Exchange> exchange,
+                       std::unique_ptr<Channel> commit, std::unique_ptr<Channel> load)
+    : group_(group),
+      host_(std::move(host)),
+      placement_(std::move(placement)),
+      experts_(std::move(experts)),
+      options_(options),
+      limits_(limits_of(host_->config, options, expert_dtype)),
+      pool_(std::move(pool)),
+      exchange_(std::move(exchange)),
+      commit_(std::move(commit)),
+      load_(std::move(load)),
+      ops_(*options.kernels, *pool_, host_->compute),
+      forward_(host_->config, *host_->weights, experts_, placement_, group.rank(), exchange_.get(),
+               ops_, limits_, system_clock()),
+      sampler_(*options.kernels, host_->config.vocab) {}
+
+Expected<RunReport> RankEngine::run(const std::vector<Request>& requests, const RunOptions& options,
+                                    RunSink& sink) {
+  const FlushSubnormals mode;
+  for (const Request& r : requests) WS_RETURN_IF_ERROR(check_request(host_->config, r));
+  WS_ASSIGN(auto loop, RunLoop::create(*this, requests, options, sink));
+  auto report = loop->run();
+  if (!report) group_.abort(report.error());
+  return report;
+}
+
+}  // namespace wingspan

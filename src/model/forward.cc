@@ -1,0 +1,218 @@
+#include "model/forward.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "moe/router.h"
+
+namespace wingspan {
+namespace {
+
+constexpr int64_t kHeadRows = 16;     // rows of logits held at a time
+constexpr int64_t kWaveRows = 1024;   // (token, expert) rows of a GroupGEMM wave
+
+size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+
+RopeTable rope_table(const ModelConfig& config, int64_t positions) {
+  const MlaConfig& c = config.mla;
+  return make_rope_table(
+      rope_frequencies(static_cast<int>(c.rope), c.rope_theta, c.yarn ? &*c.yarn : nullptr),
+      positions);
+}
+
+}  // namespace
+
+ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
+                         const RankExperts& experts, const Placement& placement, int rank,
+                         Exchange* exchange, const OpRunner& ops, const ForwardLimits& limits,
+                         const Clock& clock)
+    : config_(config),
+      weights_(weights),
+      experts_(experts),
+      rank_(rank),
+      exchange_(exchange),
+      ops_(ops),
+      clock_(clock),
+      limits_(limits),
+      cache_(config, kv_type(ops.compute()), limits.kv_blocks),
+      rope_(rope_table(config, limits.max_positions)),
+      mla_(config, ops, cache_, rope_, limits.max_rows) {
+  const auto moe_layers = config.moe_layers();
+  WS_CHECK(moe_layers.empty() || exchange != nullptr);
+  for (int layer : moe_layers) {
+    const LayerPlacement* p = placement.find_layer(layer);
+    WS_CHECK(p != nullptr, "layer {} has no placement", layer);
+    maps_.emplace_back(placement.topology, *p, rank);
+  }
+  const int64_t rows = limits.max_rows, k = config.moe.router.top_k;
+  const int64_t widest = std::max({config.dense_width, config.moe.shared_width, int64_t{1}});
+  hidden_ = Buffer(floats(rows * config.hidden));
+  normed_ = Buffer(floats(rows * config.hidden));
+  branch_ = Buffer(floats(rows * config.hidden));
+  combined_ = Buffer(floats(rows * config.hidden));
+  packed_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, config.hidden)));
+  act_ = Buffer(floats(rows * widest));
+  packed_act_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, widest)));
+  logits_ = Buffer(floats(kHeadRows * config.vocab));
+  if (moe_layers.empty()) return;
+  const int64_t experts_count = config.moe.router.experts;
+  router_logits_ = Buffer(floats(rows * experts_count));
+  router_scratch_ = Buffer(floats(3 * experts_count));
+  expert_ids_ = Buffer(static_cast<size_t>(rows * k) * sizeof(int32_t));
+  expert_weights_ = Buffer(floats(rows * k));
+  const int slots = placement.topology.rank_slots[static_cast<size_t>(rank)];
+  group_gemm_ = std::make_unique<GroupGemm>(ops, config.hidden, config.moe.expert_width,
+                                            limits.expert_dtype, kWaveRows, slots);
+}
+
+void ForwardPass::lap(int64_t& part) {
+  const int64_t now = clock_.now_ns();
+  part += now - mark_ns_;
+  mark_ns_ = now;
+}
+
+Status ForwardPass::run(int64_t step_number, const StepInput& step, StepTap& tap) {
+  const auto rows = static_cast<int64_t>(step.tokens.size());
+  WS_CHECK(rows <= limits_.max_rows, "{} rows > {}", rows, limits_.max_rows);
+  mark_ns_ = clock_.now_ns();
+  embed(step);
+  int moe_index = 0;
+  for (int layer = 0; layer < config_.layers; ++layer) {
+    if (rows > 0) attention(layer, step);
+    lap(times_.attention_ns);
+    if (config_.mlp[static_cast<size_t>(layer)] == MlpKind::kDense) {
+      if (rows > 0) dense(layer, rows);
+      lap(times_.shared_ns);
+    } else {
+      WS_RETURN_IF_ERROR(moe(step_number, layer, moe_index++, step, tap));
+    }
+    if (tap.wants_layers()) tap.on_layer(layer, hidden_.as<float>());
+  }
+  WS_RETURN_IF_ERROR(head(step, tap));
+  lap(times_.head_ns);
+  return {};
+}
+
+void ForwardPass::embed(const StepInput& step) {
+  const RawTensor& e = weights_.embedding;
+  auto* out = hidden_.as<float>();
+  for (size_t r = 0; r < step.tokens.size(); ++r) {
+    const int64_t first = step.tokens[r] * config_.hidden;
+    float* row = out + static_cast<int64_t>(r) * config_.hidden;
+    if (e.dtype == DType::kF32) {
+      std::memcpy(row, e.bytes.data() + first * 4, floats(config_.hidden));
+      continue;
+    }
+    const auto* values = reinterpret_cast<const uint16_t*>(e.bytes.data()) + first;
+    for (int64_t i = 0; i < config_.hidden; ++i) row[i] = bf16_to_f32(values[i]);
+  }
+}
+
+void ForwardPass::add(const float* x, int64_t rows) {
+  auto* h = hidden_.as<float>();
+  for (int64_t i = 0; i < rows * config_.hidden; ++i) h[i] = h[i] + x[i];
+}
+
+void ForwardPass::attention(int layer, const StepInput& step) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  const auto rows = static_cast<int64_t>(step.tokens.size());
+  ops_.rms_norm(hidden_.as<float>(), config_.hidden, w.input_norm, config_.rms_eps,
+                normed_.as<float>(), config_.hidden, rows);
+  mla_.run(w.mla, layer, normed_.as<float>(), step, branch_.as<float>());
+  add(branch_.as<float>(), rows);
+}
+
+void ForwardPass::dense(int layer, int64_t rows) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  ops_.rms_norm(hidden_.as<float>(), config_.hidden, w.post_attention_norm, config_.rms_eps,
+                normed_.as<float>(), config_.hidden, rows);
+  const Rows x = ops_.pack(w.dense->gate_up.dtype, normed_.as<float>(), config_.hidden, rows,
+                           config_.hidden, packed_);
+  ops_.mlp(x, *w.dense, act_, packed_act_, branch_.as<float>(), config_.hidden);
+  add(branch_.as<float>(), rows);
+}
+
+// Rule 1: routing is computed in float32 from the unrounded rows.
+void ForwardPass::route(const MoeWeights& w, int64_t rows) {
+  const RouterSpec& spec = config_.moe.router;
+  const Rows x{DType::kF32, normed_.data(), config_.hidden * 4, nullptr, 0, rows, config_.hidden};
+  ops_.linear(x, w.router, router_logits_.as<float>(), spec.experts);
+  for (int64_t r = 0; r < rows; ++r) {
+    route_token(ops_.kernels(), spec, router_logits_.as<float>() + r * spec.experts,
+                w.bias.empty() ? nullptr : w.bias.data(), expert_ids_.as<int32_t>() + r * spec.top_k,
+                expert_weights_.as<float>() + r * spec.top_k, router_scratch_.as<float>());
+  }
+}
+
+Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const StepInput& step,
+                        StepTap& tap) {
+  const LayerWeights& lw = weights_.layers[static_cast<size_t>(layer)];
+  const MoeWeights& w = *lw.moe;
+  const auto rows = static_cast<int64_t>(step.tokens.size());
+  ops_.rms_norm(hidden_.as<float>(), config_.hidden, lw.post_attention_norm, config_.rms_eps,
+                normed_.as<float>(), config_.hidden, rows);
+  route(w, rows);
+  tap.on_routing(moe_index, rows, expert_ids_.as<int32_t>(), expert_weights_.as<float>());
+  lap(times_.router_ns);
+
+  const Rows x = ops_.pack(limits_.expert_dtype, normed_.as<float>(), config_.hidden, rows,
+                           config_.hidden, packed_);
+  exchange_->set_place(step_number, layer);
+  WS_RETURN_IF_ERROR(exchange_->dispatch(
+      maps_[static_cast<size_t>(moe_index)],
+      {x.data, x.stride_bytes, rows, expert_ids_.as<int32_t>(), step.first_token_index}));
+  lap(times_.dispatch_ns);
+
+  // The shared expert runs at home while rows are on their way.
+  if (w.shared && rows > 0) {
+    const Rows own = w.shared->gate_up.dtype == limits_.expert_dtype
+                         ? x
+                         : ops_.pack(w.shared->gate_up.dtype, normed_.as<float>(), config_.hidden,
+                                     rows, config_.hidden, packed_);
+    ops_.mlp(own, *w.shared, act_, packed_act_, branch_.as<float>(), config_.hidden);
+  }
+  lap(times_.shared_ns);
+
+  WS_ASSIGN(const ReceivedRows received, exchange_->receive());
+  lap(times_.dispatch_ns);
+  group_gemm_->run(experts_.experts[static_cast<size_t>(moe_index)], received);
+  lap(times_.group_gemm_ns);
+  WS_RETURN_IF_ERROR(exchange_->send_outputs());
+  WS_RETURN_IF_ERROR(exchange_->combine(ops_.kernels(), expert_weights_.as<float>(),
+                                        combined_.as<float>(), config_.hidden));
+  // Rule 3: the experts' sum, then the shared expert, then one addition to the residual stream.
+  if (w.shared) {
+    auto* sum = combined_.as<float>();
+    const auto* shared = branch_.as<float>();
+    for (int64_t i = 0; i < rows * config_.hidden; ++i) sum[i] = sum[i] + shared[i];
+  }
+  add(combined_.as<float>(), rows);
+  lap(times_.combine_ns);
+  return {};
+}
+
+Status ForwardPass::head(const StepInput& step, StepTap& tap) {
+  const auto count = static_cast<int64_t>(step.logit_rows.size());
+  auto* gathered = normed_.as<float>();
+  for (int64_t begin = 0; begin < count; begin += kHeadRows) {
+    const int64_t rows = std::min(kHeadRows, count - begin);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t row = step.logit_rows[static_cast<size_t>(begin + i)];
+      std::memcpy(gathered + i * config_.hidden, hidden_.as<float>() + row * config_.hidden,
+                  floats(config_.hidden));
+    }
+    ops_.rms_norm(gathered, config_.hidden, weights_.final_norm, config_.rms_eps, gathered,
+                  config_.hidden, rows);
+    const Rows x = ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden,
+                             packed_);
+    ops_.linear(x, weights_.head, logits_.as<float>(), config_.vocab);
+    for (int64_t i = 0; i < rows; ++i) {
+      WS_RETURN_IF_ERROR(tap.on_logits(
+          begin + i, {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)}));
+    }
+  }
+  return {};
+}
+
+}  // namespace wingspan

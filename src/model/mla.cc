@@ -1,0 +1,187 @@
+#include "model/mla.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/fault.h"
+#include "model/attention_fault.h"
+
+namespace wingspan {
+namespace {
+
+// Rows whose absorbed queries are held at a time: bounds the scratch, never changes a bit.
+constexpr int64_t kSliceRows = 64;
+
+size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+
+void round_to_bf16(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
+}
+
+}  // namespace
+
+MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCache& cache,
+                           const RopeTable& rope, int64_t max_rows)
+    : config_(config),
+      c_(config.mla),
+      ops_(ops),
+      cache_(cache),
+      rope_(rope),
+      q_width_(c_.heads * (c_.nope + c_.rope)),
+      kv_width_(c_.kv_lora + c_.rope),
+      q_stride_(mla_kv_stride(c_.kv_lora, c_.rope)) {
+  const int64_t slice = std::min(max_rows, kSliceRows);
+  const int64_t widest = std::max({config.hidden, c_.q_lora, q_width_, c_.heads * c_.v});
+  packed_ = Buffer(static_cast<size_t>(
+      std::max(OpRunner::packed_bytes(max_rows, widest),
+               OpRunner::packed_bytes(slice, c_.heads * c_.kv_lora))));
+  q_latent_ = Buffer(floats(max_rows * std::max<int64_t>(c_.q_lora, 1)));
+  q_ = Buffer(floats(max_rows * q_width_));
+  kv_ = Buffer(floats(max_rows * kv_width_));
+  absorbed_ = Buffer(floats(slice * c_.heads * q_stride_));
+  latent_out_ = Buffer(floats(slice * c_.heads * c_.kv_lora));
+  values_ = Buffer(floats(max_rows * c_.heads * c_.v));
+  positions_.reserve(static_cast<size_t>(max_rows));
+  row_blocks_.reserve(static_cast<size_t>(max_rows));
+  block_pointers_.reserve(static_cast<size_t>(cache.blocks() + max_rows));
+}
+
+void MlaAttention::run(const MlaWeights& weights, int layer, const float* x, const StepInput& step,
+                       float* out) {
+  const auto rows = static_cast<int64_t>(step.tokens.size());
+  positions_.clear();
+  row_blocks_.clear();
+  block_pointers_.clear();
+  for (const StepSequence& s : step.sequences) {
+    const size_t first = block_pointers_.size();
+    const int64_t blocks = (s.first_position + s.rows + kKvBlock - 1) / kKvBlock;
+    for (int64_t b = 0; b < blocks; ++b) {
+      block_pointers_.push_back(cache_.block(layer, s.blocks[b]));
+    }
+    WS_CHECK(block_pointers_.size() <= block_pointers_.capacity());
+    for (int64_t r = 0; r < s.rows; ++r) {
+      positions_.push_back(s.first_position + r);
+      row_blocks_.push_back(block_pointers_.data() + first);
+    }
+  }
+  WS_CHECK(static_cast<int64_t>(positions_.size()) == rows, "{} rows", rows);
+  project_queries(weights, x, rows);
+  store_kv(weights, layer, x, step);
+  for (int64_t begin = 0; begin < rows; begin += kSliceRows) {
+    attend_slice(weights, begin, std::min(begin + kSliceRows, rows));
+  }
+  const int64_t width = c_.heads * c_.v;
+  const Rows packed = ops_.pack(weights.o.dtype, values_.as<float>(), width, rows, width, packed_);
+  ops_.linear(packed, weights.o, out, config_.hidden);
+}
+
+void MlaAttention::project_queries(const MlaWeights& w, const float* x, int64_t rows) {
+  auto* q = q_.as<float>();
+  if (w.compressed_query) {
+    auto* latent = q_latent_.as<float>();
+    ops_.linear(ops_.pack(w.q_a.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.q_a,
+                latent, c_.q_lora);
+    ops_.rms_norm(latent, c_.q_lora, w.q_a_norm, c_.latent_norm_eps, latent, c_.q_lora, rows);
+    ops_.linear(ops_.pack(w.q_b.dtype, latent, c_.q_lora, rows, c_.q_lora, packed_), w.q_b, q,
+                q_width_);
+  } else {
+    ops_.linear(ops_.pack(w.q_b.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.q_b, q,
+                q_width_);
+  }
+}
+
+void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x,
+                            const StepInput& step) {
+  const auto rows = static_cast<int64_t>(step.tokens.size());
+  auto* kv = kv_.as<float>();
+  ops_.linear(ops_.pack(w.kv_a.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.kv_a,
+              kv, kv_width_);
+  ops_.rms_norm(kv, kv_width_, w.kv_a_norm, c_.latent_norm_eps, kv, kv_width_, rows);
+  const int64_t half = c_.rope / 2;
+  for (const StepSequence& s : step.sequences) {
+    for (int64_t r = 0; r < s.rows; ++r) {
+      const int64_t position = s.first_position + r;
+      float* row = kv + (s.first_row + r) * kv_width_;
+      rope_apply(row + c_.kv_lora, rope_.cos.data() + position * half,
+                 rope_.sin.data() + position * half, static_cast<int>(c_.rope));
+      std::byte* to = cache_.row(layer, s.blocks[position / kKvBlock], position);
+      if (cache_.dtype() == DType::kF32) {
+        std::memcpy(to, row, floats(kv_width_));
+        continue;
+      }
+      auto* half_row = reinterpret_cast<uint16_t*>(to);
+      for (int64_t i = 0; i < kv_width_; ++i) half_row[i] = f32_to_bf16(row[i]);
+    }
+  }
+}
+
+// q_nope of each head through UK into the latent space, q_rope rotated behind it.
+void MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t end) {
+  const int64_t rows = end - begin, head_width = c_.nope + c_.rope, half = c_.rope / 2;
+  auto* absorbed = absorbed_.as<float>();
+  const float* q = q_.as<float>() + begin * q_width_;
+  const DType dtype = w.uk[0].dtype;
+  // kv_b's halves are never FP8 here, so a head is a column range of one converted row.
+  const Rows all = ops_.pack(dtype, q, q_width_, rows, q_width_, packed_);
+  ops_.pool().run(c_.heads, [&](int64_t h) {
+    Rows x = all;
+    x.data += h * head_width * dtype_size(all.dtype);
+    x.cols = c_.nope;
+    const PackedWeight& uk = w.uk[static_cast<size_t>(h)];
+    ops_.kernels().linear(
+        {x, &uk, absorbed + h * q_stride_, c_.heads * q_stride_, 0, uk.panels()});
+    for (int64_t r = 0; r < rows; ++r) {
+      float* to = absorbed + (r * c_.heads + h) * q_stride_;
+      const int64_t position = positions_[static_cast<size_t>(begin + r)];
+      std::memcpy(to + c_.kv_lora, q + r * q_width_ + h * head_width + c_.nope, floats(c_.rope));
+      rope_apply(to + c_.kv_lora, rope_.cos.data() + position * half,
+                 rope_.sin.data() + position * half, static_cast<int>(c_.rope));
+      if (cache_.dtype() == DType::kBF16) round_to_bf16(to, kv_width_);
+      std::fill(to + kv_width_, to + q_stride_, 0.0F);
+    }
+  });
+}
+
+void MlaAttention::attend_slice(const MlaWeights& w, int64_t begin, int64_t end) {
+  absorb_queries(w, begin, end);
+  const int64_t rows = end - begin;
+  auto* latent = latent_out_.as<float>();
+  const int64_t parts = rows >= ops_.pool().threads()
+                            ? 1
+                            : std::min<int64_t>(c_.heads, ops_.pool().threads());
+  const bool faulty = fault_is(Fault::kChunkByRowCount) && positions_.size() > 1;
+  ops_.pool().run(rows * parts, [&](int64_t i) {
+    const int64_t r = i / parts, part = i % parts;
+    const int64_t first = c_.heads * part / parts, last = c_.heads * (part + 1) / parts;
+    MlaAttentionArgs args;
+    args.q = absorbed_.as<float>() + (r * c_.heads + first) * q_stride_;
+    args.q_stride = q_stride_;
+    args.heads = static_cast<int>(last - first);
+    args.latent = c_.kv_lora;
+    args.rope = c_.rope;
+    args.blocks = row_blocks_[static_cast<size_t>(begin + r)];
+    args.kv_dtype = cache_.dtype();
+    args.positions = positions_[static_cast<size_t>(begin + r)] + 1;
+    args.scale = static_cast<float>(c_.softmax_scale);
+    args.out = latent + (r * c_.heads + first) * c_.kv_lora;
+    args.out_stride = c_.kv_lora;
+    if (faulty) [[unlikely]] {
+      attention_in_small_chunks(args);
+    } else {
+      ops_.kernels().mla_attention(args);
+    }
+  });
+  const int64_t latent_width = c_.heads * c_.kv_lora;
+  const Rows all = ops_.pack(w.uv[0].dtype, latent, latent_width, rows, latent_width, packed_);
+  auto* values = values_.as<float>() + begin * c_.heads * c_.v;
+  ops_.pool().run(c_.heads, [&](int64_t h) {
+    Rows x = all;
+    x.data += h * c_.kv_lora * dtype_size(all.dtype);
+    x.cols = c_.kv_lora;
+    const PackedWeight& uv = w.uv[static_cast<size_t>(h)];
+    ops_.kernels().linear({x, &uv, values + h * c_.v, c_.heads * c_.v, 0, uv.panels()});
+  });
+}
+
+}  // namespace wingspan

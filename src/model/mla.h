@@ -1,0 +1,47 @@
+// Multi-head latent attention in the absorbed form, for every token alike: what was prompt, chunk, cache or
+// generated never shows in the bits.
+//
+// Formulas: docs/models.md, "MLA".
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/rope.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/op_runner.h"
+#include "model/step.h"
+
+namespace wingspan {
+
+class MlaAttention {
+ public:
+  MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCache& cache,
+               const RopeTable& rope, int64_t max_rows);
+
+  // x [rows][hidden], after the input norm -> out [rows][hidden]; writes the rows' KV first.
+  void run(const MlaWeights& weights, int layer, const float* x, const StepInput& step,
+           float* out);
+
+ private:
+  void project_queries(const MlaWeights& w, const float* x, int64_t rows);
+  void store_kv(const MlaWeights& w, int layer, const float* x, const StepInput& step);
+  void attend_slice(const MlaWeights& w, int64_t begin, int64_t end);
+  void absorb_queries(const MlaWeights& w, int64_t begin, int64_t end);
+
+  const ModelConfig& config_;
+  const MlaConfig& c_;
+  const OpRunner& ops_;
+  KvCache& cache_;
+  const RopeTable& rope_;
+  int64_t q_width_, kv_width_, q_stride_;
+  // Of the current call, by row.
+  std::vector<int64_t> positions_;
+  std::vector<const std::byte* const*> row_blocks_;
+  std::vector<const std::byte*> block_pointers_;
+  // Scratch, sized once.
+  Buffer packed_, q_latent_, q_, kv_, absorbed_, latent_out_, values_;
+};
+
+}  // namespace wingspan

@@ -1,0 +1,105 @@
+#include "model/op_runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/check.h"
+#include "base/fault.h"
+
+namespace wingspan {
+namespace {
+
+// Below this many multiply-adds, waking the other threads costs more than they save.
+constexpr int64_t kSmallWork = 1 << 16;
+
+// The fault of a scale that depends on the batch: rounds as if all rows shared one.
+std::vector<float> scaled_over_batch(const float* x, int64_t x_stride, int64_t rows, int64_t cols) {
+  float largest = 1e-20F;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) largest = std::max(largest, std::fabs(x[r * x_stride + c]));
+  }
+  std::vector<float> out(static_cast<size_t>(rows * cols));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      out[static_cast<size_t>(r * cols + c)] = x[r * x_stride + c] / largest * largest;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+int64_t OpRunner::packed_stride(DType dtype, int64_t cols) {
+  return (row_bytes(dtype, cols) + 63) / 64 * 64;
+}
+
+int64_t OpRunner::packed_bytes(int64_t rows, int64_t cols) {
+  return rows * packed_stride(DType::kF32, cols);
+}
+
+Rows OpRunner::pack(DType weight_dtype, const float* x, int64_t x_stride, int64_t rows,
+                    int64_t cols, Buffer& to) const {
+  const DType dtype = activation_type(compute_, weight_dtype);
+  const int64_t stride = packed_stride(dtype, cols);
+  WS_CHECK(static_cast<int64_t>(to.size()) >= rows * stride, "{} < {}", to.size(), rows * stride);
+  if (fault_is(Fault::kScaleOverBatch)) [[unlikely]] {
+    const auto faulty = scaled_over_batch(x, x_stride, rows, cols);
+    pack_rows(dtype, faulty.data(), cols, rows, cols, to.data(), stride);
+  } else {
+    pack_rows(dtype, x, x_stride, rows, cols, to.data(), stride);
+  }
+  return packed_rows(dtype, to.data(), stride, rows, cols);
+}
+
+void OpRunner::linear(const Rows& x, const PackedWeight& w, float* y, int64_t y_stride) const {
+  if (x.rows == 0) return;
+  LinearArgs args{x, &w, y, y_stride, 0, w.panels()};
+  const int64_t parts = x.rows * w.n * w.k < kSmallWork
+                            ? 1
+                            : std::min<int64_t>(w.panels(), pool_.threads());
+  if (parts == 1) {
+    kernels_.linear(args);
+    return;
+  }
+  pool_.run(parts, [&](int64_t i) {
+    LinearArgs part = args;
+    part.panel_begin = w.panels() * i / parts;
+    part.panel_end = w.panels() * (i + 1) / parts;
+    kernels_.linear(part);
+  });
+}
+
+void OpRunner::gate_up(const Rows& x, const PackedGateUp& w, float* y, int64_t y_stride) const {
+  if (x.rows == 0) return;
+  GateUpArgs args{x, &w, y, y_stride, 0, w.panels()};
+  const int64_t parts = x.rows * w.width * w.k < kSmallWork
+                            ? 1
+                            : std::min<int64_t>(w.panels(), pool_.threads());
+  if (parts == 1) {
+    kernels_.gate_up(args);
+    return;
+  }
+  pool_.run(parts, [&](int64_t i) {
+    GateUpArgs part = args;
+    part.panel_begin = w.panels() * i / parts;
+    part.panel_end = w.panels() * (i + 1) / parts;
+    kernels_.gate_up(part);
+  });
+}
+
+void OpRunner::rms_norm(const float* x, int64_t x_stride, const std::vector<float>& weight,
+                        double eps, float* y, int64_t y_stride, int64_t rows) const {
+  kernels_.rms_norm({x, x_stride, weight.data(), static_cast<float>(eps), y, y_stride, rows,
+                     static_cast<int64_t>(weight.size())});
+}
+
+void OpRunner::mlp(const Rows& x, const MlpWeights& w, Buffer& act, Buffer& packed, float* y,
+                   int64_t y_stride) const {
+  const int64_t width = w.gate_up.width;
+  gate_up(x, w.gate_up, act.as<float>(), width);
+  const Rows inner = pack(w.down.dtype, act.as<float>(), width, x.rows, width, packed);
+  linear(inner, w.down, y, y_stride);
+}
+
+}  // namespace wingspan

@@ -1,0 +1,43 @@
+// Logits -> a token and its log probability. A draw depends on (the request's seed, position) alone.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "kernels/kernels.h"
+
+namespace wingspan {
+
+struct SamplingRule {
+  double temperature = 0;  // 0: the largest logit, the lowest id wins a tie
+  int64_t top_k = 0;       // 0: all; ties at the edge go to the lowest ids
+  double top_p = 1;        // the smallest set of most probable tokens whose sum reaches it
+  uint64_t seed = 0;
+};
+
+// Errors (kInvalidInput): a temperature or top_p that is negative, not finite, or top_p outside (0, 1].
+Status check_sampling(const SamplingRule& rule);
+
+class Sampler {
+ public:
+  Sampler(const Kernels& kernels, int64_t vocab);
+
+  // The token that follows position − 1, that is, the one that will stand at `position`.
+  int32_t sample(const SamplingRule& rule, std::span<const float> logits, int64_t position);
+  // float32(log softmax(logits)[token]), of the logits as they are (no temperature).
+  float log_probability(std::span<const float> logits, int32_t token) const;
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+  };
+  const Kernels& kernels_;
+  std::vector<Candidate> candidates_;
+};
+
+int32_t argmax(std::span<const float> logits);  // the lowest id wins a tie
+
+}  // namespace wingspan

@@ -1,0 +1,39 @@
+// One step of one rank as the forward pass sees it: rows of tokens, each with its place in a sequence.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/status.h"
+
+namespace wingspan {
+
+struct StepSequence {
+  const int32_t* blocks = nullptr;  // KV blocks by position / 64, all that this step's rows need
+  int64_t first_position = 0;       // of its first row in this step
+  int64_t first_row = 0;            // its rows are neighbours
+  int64_t rows = 0;
+};
+
+struct StepInput {
+  std::span<const int32_t> tokens;          // [rows]
+  std::span<const StepSequence> sequences;  // cover all rows, in order
+  std::span<const int64_t> logit_rows;      // rows whose logits are wanted, ascending
+  int64_t first_token_index = 0;            // spreads replica choice; never changes a bit
+};
+
+// Receives what a step computes on the way. Called on the rank's own thread.
+class StepTap {
+ public:
+  virtual ~StepTap() = default;
+  // Logits of logit_rows[index]: [vocab], valid during the call.
+  virtual Status on_logits(int64_t index, std::span<const float> logits) = 0;
+  // After a decoder layer: [rows][hidden]; only if wants_layers().
+  virtual bool wants_layers() const { return false; }
+  virtual void on_layer(int /*layer*/, const float* /*hidden*/) {}
+  // The m-th MoE layer's choices: experts, weights [rows][top_k].
+  virtual void on_routing(int /*moe_index*/, int64_t /*rows*/, const int32_t* /*experts*/,
+                          const float* /*weights*/) {}
+};
+
+}  // namespace wingspan
