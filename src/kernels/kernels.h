@@ -34,4 +34,7 @@ Expected<const Kernels*> choose_kernels(std::string_view name);
 // CPU features that matter to kernels, for --version: "avx2 fma avx512f avx512bf16 …".
 std::string cpu_features();
 
+// Every table that this CPU can run, all portable variants included; for tests and benchmarks.
+std::vector<const Kernels*> all_kernels();
+
 }  // namespace wingspan

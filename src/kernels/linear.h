@@ -58,6 +58,9 @@ int64_t packed_gate_up_bytes(DType dtype, int64_t width, int64_t k);
 PackedGateUp pack_gate_up(DType dtype, int64_t width, int64_t k, const std::byte* gate,
                           const float* gate_scales, const std::byte* up, const float* up_scales);
 
+// CHECKs that rows fit a weight with k inputs: the widths, and FP8 rows only for FP8 weights.
+void check_rows(const Rows& x, DType weight, int64_t k);
+
 // y [x.rows, w.n] float32, y_stride floats apart. Computes panels [panel_begin, panel_end) only, so
 // that threads split the columns; CHECKs x.cols == w.k and the dtype pairs above.
 struct LinearArgs {
@@ -68,7 +71,6 @@ struct LinearArgs {
   int64_t panel_begin = 0, panel_end = 0;
 };
 void linear_ref(const LinearArgs& args);
-void linear_portable(const LinearArgs& args);
 
 // y[m][i] = silu(gate) · up with silu_contract; panels counted in outputs [width / 16].
 struct GateUpArgs {
@@ -79,6 +81,5 @@ struct GateUpArgs {
   int64_t panel_begin = 0, panel_end = 0;
 };
 void gate_up_ref(const GateUpArgs& args);
-void gate_up_portable(const GateUpArgs& args);
 
 }  // namespace wingspan

@@ -38,6 +38,5 @@ struct MlaAttentionArgs {
   int64_t out_stride = 0;
 };
 void mla_attention_ref(const MlaAttentionArgs& args);
-void mla_attention_portable(const MlaAttentionArgs& args);
 
 }  // namespace wingspan

@@ -18,6 +18,5 @@ struct NormArgs {
   int64_t rows = 0, cols = 0;
 };
 void rms_norm_ref(const NormArgs& args);
-void rms_norm_portable(const NormArgs& args);
 
 }  // namespace wingspan

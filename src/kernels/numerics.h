@@ -23,7 +23,7 @@ namespace wingspan {
 constexpr int kLanes = 16;
 
 // ((l0+l8)+(l4+l12)) + … : halves onto halves.
-inline float fold16(const float* lanes) {
+static inline float fold16(const float* lanes) {
   float t[8];
   for (int j = 0; j < 8; ++j) t[j] = lanes[j] + lanes[j + 8];
   for (int j = 0; j < 4; ++j) t[j] = t[j] + t[j + 4];
@@ -34,7 +34,7 @@ inline float fold16(const float* lanes) {
 // e^x: 0 below −87, +infinity above 88; else 2^n · p(r) with n = round(x·log2 e) and r = x − n·ln 2 in
 // two fma steps, p the degree-6 Taylor polynomial by Horner and fma. Relative error below 2e-7. NaN
 // gives NaN.
-inline float exp_contract(float x) {
+static inline float exp_contract(float x) {
   constexpr float kLog2E = 1.44269504088896341F;
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
   constexpr float kRound = 12582912.0F;  // 1.5·2^23: adding it rounds to an integer
@@ -59,10 +59,10 @@ inline float exp_contract(float x) {
 }
 
 // 1 / (1 + e^−x).
-inline float sigmoid_contract(float x) { return 1.0F / (1.0F + exp_contract(-x)); }
+static inline float sigmoid_contract(float x) { return 1.0F / (1.0F + exp_contract(-x)); }
 
 // x · sigmoid(x), as x / (1 + e^−x).
-inline float silu_contract(float x) { return x / (1.0F + exp_contract(-x)); }
+static inline float silu_contract(float x) { return x / (1.0F + exp_contract(-x)); }
 
 // Natural logarithm in double by a fixed series (no libm), for log probabilities; x > 0, finite.
 double log_contract(double x);

@@ -7,7 +7,6 @@ namespace wingspan {
 
 // p_i = exp(x_i − max) / Σ, the sum by 16 lanes and fold16. `p` may be `x`.
 void softmax_ref(const float* x, int64_t n, float* p);
-void softmax_portable(const float* x, int64_t n, float* p);
 
 // max and Σ exp(x_i − max) (16 lanes, fold16): the log probability of token i is
 // float((double(x_i) − max) − log_contract(sum)).
@@ -16,6 +15,5 @@ struct LogSumExp {
   float sum = 0;
 };
 LogSumExp log_sum_exp_ref(const float* x, int64_t n);
-LogSumExp log_sum_exp_portable(const float* x, int64_t n);
 
 }  // namespace wingspan

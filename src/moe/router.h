@@ -41,7 +41,4 @@ struct RouterSpec {
 void route_token(const Kernels& kernels, const RouterSpec& spec, const float* logits,
                  const float* bias, int32_t* ids, float* weights, float* scratch);
 
-// A deliberate fault for the tests of the exactness suite: ties go to the highest index.
-void set_router_tie_fault(bool on);
-
 }  // namespace wingspan

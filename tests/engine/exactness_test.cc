@@ -206,9 +206,11 @@ class Teeth : public ::testing::TestWithParam<Fault> {};
 TEST_P(Teeth, TheSuiteNoticesTheFault) {
   RunSpec s;
   TinyModel tiny;
+  // Experts tie in pairs, so an odd top-k has to leave one of a pair out.
   tiny.tied_router_rows = GetParam() == Fault::kTiesToHighestIndex;
+  tiny.top_k = tiny.tied_router_rows ? 3 : 4;
   s.model = write_tiny_model(tiny);
-  s.compute = ComputeMode::kBF16;
+  s.compute = ComputeMode::kF32;  // BF16 inputs would round most differences of one bit away again
   s.capture.prompt_logits = true;
   const auto requests = make_requests(64, {40, 33}, 4, 3);
   const auto want = must_run(s, requests);

@@ -1,0 +1,77 @@
+#include "kernels/kernels.h"
+
+#include "kernels/portable.h"
+
+namespace wingspan {
+namespace {
+
+constexpr Kernels kReference = {"reference",       "scalar",       linear_ref,
+                                gate_up_ref,       rms_norm_ref,   mla_attention_ref,
+                                softmax_ref,       log_sum_exp_ref, combine_ref};
+
+#define WINGSPAN_PORTABLE_TABLE(isa, text)                                             \
+  {"portable",         text,         isa::linear,      isa::gate_up, isa::rms_norm, \
+   isa::mla_attention, isa::softmax, isa::log_sum_exp, isa::combine}
+
+constexpr Kernels kPortable[] = {
+    WINGSPAN_PORTABLE_TABLE(baseline, "baseline"),
+#if defined(__x86_64__)
+    WINGSPAN_PORTABLE_TABLE(v3, "x86-64-v3"),
+    WINGSPAN_PORTABLE_TABLE(v4, "x86-64-v4"),
+#endif
+};
+
+// How many of kPortable this CPU can run.
+int usable_variants() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                  __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl");
+  return v4 ? 3 : v3 ? 2 : 1;
+#else
+  return 1;
+#endif
+}
+
+}  // namespace
+
+std::vector<std::string> kernel_names() { return {"auto", "reference", "portable"}; }
+
+std::vector<const Kernels*> all_kernels() {
+  std::vector<const Kernels*> out = {&kReference};
+  for (int i = 0; i < usable_variants(); ++i) out.push_back(&kPortable[i]);
+  return out;
+}
+
+Expected<const Kernels*> choose_kernels(std::string_view name) {
+  if (name == "reference") return &kReference;
+  if (name == "auto" || name == "portable") return &kPortable[usable_variants() - 1];
+  const bool later = name == "avx512";
+  return invalid_input(later ? "the avx512 kernels are not part of this build"
+                             : "unknown kernel kind \"" + std::string(name) + "\"",
+                       "--kernel", "use auto, reference or portable");
+}
+
+std::string cpu_features() {
+  std::string out;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const auto add = [&](bool there, const char* name) {
+    if (there) out += (out.empty() ? "" : " ") + std::string(name);
+  };
+  add(__builtin_cpu_supports("avx2"), "avx2");
+  add(__builtin_cpu_supports("fma"), "fma");
+  add(__builtin_cpu_supports("avx512f"), "avx512f");
+  add(__builtin_cpu_supports("avx512bw"), "avx512bw");
+  add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
+  add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+#elif defined(__aarch64__)
+  out = "neon";
+#endif
+  return out.empty() ? "baseline" : out;
+}
+
+}  // namespace wingspan
