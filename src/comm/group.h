@@ -32,7 +32,7 @@ struct Progress {
 //   for each peer p:  wait(p) -> the bytes p posted to me, readable in place
 //   finish()                                                        // done with what was received
 //
-// A rank posts to itself too. Regions are double-buffered: what was received in round n stays
+// A rank posts to itself too, and to all peers before it waits for any. Regions are double-buffered: what was received in round n stays
 // readable until this rank calls finish() for round n; a sender may fill round n + 1 at once, and is
 // held back in send_region() of round n + 2 only until the receiver finished round n.
 class Channel {
@@ -69,6 +69,8 @@ class Group {
   // Told before each exchange; used in diagnoses ("rank 3 stopped answering in layer 5, dispatch,
   // step 17").
   virtual void set_progress(const Progress& progress) = 0;
+  // The error that ended the run, if it was aborted.
+  virtual Status check() = 0;
   // Ends the run on all ranks: every wait of every rank fails with this error from now on.
   virtual void abort(const Error& error) = 0;
 };
