@@ -194,8 +194,8 @@ TEST_P(Variants, MlaAttention) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Variants, ::testing::ValuesIn(all_kernels()), [](const auto& info) {
-  std::string name = std::string(info.param->name) + "_" + info.param->variant;
+INSTANTIATE_TEST_SUITE_P(Isa, Variants, ::testing::ValuesIn(all_kernels()), [](const auto& param) {
+  std::string name = std::string(param.param->name) + "_" + param.param->variant;
   for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
   return name;
 });
