@@ -83,7 +83,7 @@ class FaultyChannel final : public Channel {
     if (!script_->take_stop()) return {};
     // Silence until the others give up on this rank: nothing is posted, and no CPU time is used.
     for (;;) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
       WS_RETURN_IF_ERROR(group_.check());
     }
   }

@@ -118,7 +118,7 @@ TEST(Loopback, AnExceptionIsAnErrorToo) {
 
 TEST(Loopback, ASilentRankIsNamedWithinTheDeadline) {
   const auto silent = [](Group& group) -> Status {
-    while (group.check()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    while (group.check()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
     return group.check();
   };
   const auto errors = errors_when(silent, 400);
