@@ -35,8 +35,6 @@ DType stored_weight_type(ComputeMode mode, DType checkpoint) {
   return checkpoint;
 }
 
-DType kv_type(ComputeMode mode) {
-  return mode == ComputeMode::kBF16 ? DType::kBF16 : DType::kF32;
-}
+DType kv_type(ComputeMode mode) { return mode == ComputeMode::kBF16 ? DType::kBF16 : DType::kF32; }
 
 }  // namespace wingspan

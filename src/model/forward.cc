@@ -9,8 +9,8 @@
 namespace wingspan {
 namespace {
 
-constexpr int64_t kHeadRows = 16;     // rows of logits held at a time
-constexpr int64_t kWaveRows = 1024;   // (token, expert) rows of a GroupGEMM wave
+constexpr int64_t kHeadRows = 16;    // rows of logits held at a time
+constexpr int64_t kWaveRows = 1024;  // (token, expert) rows of a GroupGEMM wave
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
@@ -140,7 +140,8 @@ void ForwardPass::route(const MoeWeights& w, int64_t rows) {
   ops_.linear(x, w.router, router_logits_.as<float>(), spec.experts);
   for (int64_t r = 0; r < rows; ++r) {
     route_token(ops_.kernels(), spec, router_logits_.as<float>() + r * spec.experts,
-                w.bias.empty() ? nullptr : w.bias.data(), expert_ids_.as<int32_t>() + r * spec.top_k,
+                w.bias.empty() ? nullptr : w.bias.data(),
+                expert_ids_.as<int32_t>() + r * spec.top_k,
                 expert_weights_.as<float>() + r * spec.top_k, router_scratch_.as<float>());
   }
 }
@@ -204,12 +205,12 @@ Status ForwardPass::head(const StepInput& step, StepTap& tap) {
     }
     ops_.rms_norm(gathered, config_.hidden, weights_.final_norm, config_.rms_eps, gathered,
                   config_.hidden, rows);
-    const Rows x = ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden,
-                             packed_);
+    const Rows x =
+        ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden, packed_);
     ops_.linear(x, weights_.head, logits_.as<float>(), config_.vocab);
     for (int64_t i = 0; i < rows; ++i) {
-      WS_RETURN_IF_ERROR(tap.on_logits(
-          begin + i, {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)}));
+      WS_RETURN_IF_ERROR(tap.on_logits(begin + i, {logits_.as<float>() + i * config_.vocab,
+                                                   static_cast<size_t>(config_.vocab)}));
     }
   }
   return {};

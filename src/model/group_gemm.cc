@@ -81,10 +81,10 @@ void GroupGemm::down(const std::vector<MlpWeights>& slots, int64_t parts) {
     const DType dtype = activation_type(ops_.compute(), w.dtype);
     const int64_t stride = OpRunner::packed_stride(dtype, width_);
     const int64_t part = i % parts;
-    ops_.kernels().linear({packed_rows(dtype, packed_act_.data() + s.begin * stride, stride,
-                                       s.end - s.begin, width_),
-                           &w, out_.as<float>() + s.begin * hidden_, hidden_,
-                           w.panels() * part / parts, w.panels() * (part + 1) / parts});
+    ops_.kernels().linear(
+        {packed_rows(dtype, packed_act_.data() + s.begin * stride, stride, s.end - s.begin, width_),
+         &w, out_.as<float>() + s.begin * hidden_, hidden_, w.panels() * part / parts,
+         w.panels() * (part + 1) / parts});
   });
 }
 

@@ -33,9 +33,9 @@ MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCac
       q_stride_(mla_kv_stride(c_.kv_lora, c_.rope)) {
   const int64_t slice = std::min(max_rows, kSliceRows);
   const int64_t widest = std::max({config.hidden, c_.q_lora, q_width_, c_.heads * c_.v});
-  packed_ = Buffer(static_cast<size_t>(
-      std::max(OpRunner::packed_bytes(max_rows, widest),
-               OpRunner::packed_bytes(slice, c_.heads * c_.kv_lora))));
+  packed_ =
+      Buffer(static_cast<size_t>(std::max(OpRunner::packed_bytes(max_rows, widest),
+                                          OpRunner::packed_bytes(slice, c_.heads * c_.kv_lora))));
   q_latent_ = Buffer(floats(max_rows * std::max<int64_t>(c_.q_lora, 1)));
   q_ = Buffer(floats(max_rows * q_width_));
   kv_ = Buffer(floats(max_rows * kv_width_));
@@ -91,12 +91,11 @@ void MlaAttention::project_queries(const MlaWeights& w, const float* x, int64_t 
   }
 }
 
-void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x,
-                            const StepInput& step) {
+void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x, const StepInput& step) {
   const auto rows = static_cast<int64_t>(step.tokens.size());
   auto* kv = kv_.as<float>();
-  ops_.linear(ops_.pack(w.kv_a.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.kv_a,
-              kv, kv_width_);
+  ops_.linear(ops_.pack(w.kv_a.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.kv_a, kv,
+              kv_width_);
   ops_.rms_norm(kv, kv_width_, w.kv_a_norm, c_.latent_norm_eps, kv, kv_width_, rows);
   const int64_t half = c_.rope / 2;
   for (const StepSequence& s : step.sequences) {
@@ -129,8 +128,7 @@ void MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t en
     x.data += h * head_width * dtype_size(all.dtype);
     x.cols = c_.nope;
     const PackedWeight& uk = w.uk[static_cast<size_t>(h)];
-    ops_.kernels().linear(
-        {x, &uk, absorbed + h * q_stride_, c_.heads * q_stride_, 0, uk.panels()});
+    ops_.kernels().linear({x, &uk, absorbed + h * q_stride_, c_.heads * q_stride_, 0, uk.panels()});
     for (int64_t r = 0; r < rows; ++r) {
       float* to = absorbed + (r * c_.heads + h) * q_stride_;
       const int64_t position = positions_[static_cast<size_t>(begin + r)];
@@ -147,9 +145,8 @@ void MlaAttention::attend_slice(const MlaWeights& w, int64_t begin, int64_t end)
   absorb_queries(w, begin, end);
   const int64_t rows = end - begin;
   auto* latent = latent_out_.as<float>();
-  const int64_t parts = rows >= ops_.pool().threads()
-                            ? 1
-                            : std::min<int64_t>(c_.heads, ops_.pool().threads());
+  const int64_t parts =
+      rows >= ops_.pool().threads() ? 1 : std::min<int64_t>(c_.heads, ops_.pool().threads());
   const bool faulty = fault_is(Fault::kChunkByRowCount) && positions_.size() > 1;
   ops_.pool().run(rows * parts, [&](int64_t i) {
     const int64_t r = i / parts, part = i % parts;

@@ -55,9 +55,8 @@ Rows OpRunner::pack(DType weight_dtype, const float* x, int64_t x_stride, int64_
 void OpRunner::linear(const Rows& x, const PackedWeight& w, float* y, int64_t y_stride) const {
   if (x.rows == 0) return;
   LinearArgs args{x, &w, y, y_stride, 0, w.panels()};
-  const int64_t parts = x.rows * w.n * w.k < kSmallWork
-                            ? 1
-                            : std::min<int64_t>(w.panels(), pool_.threads());
+  const int64_t parts =
+      x.rows * w.n * w.k < kSmallWork ? 1 : std::min<int64_t>(w.panels(), pool_.threads());
   if (parts == 1) {
     kernels_.linear(args);
     return;
@@ -73,9 +72,8 @@ void OpRunner::linear(const Rows& x, const PackedWeight& w, float* y, int64_t y_
 void OpRunner::gate_up(const Rows& x, const PackedGateUp& w, float* y, int64_t y_stride) const {
   if (x.rows == 0) return;
   GateUpArgs args{x, &w, y, y_stride, 0, w.panels()};
-  const int64_t parts = x.rows * w.width * w.k < kSmallWork
-                            ? 1
-                            : std::min<int64_t>(w.panels(), pool_.threads());
+  const int64_t parts =
+      x.rows * w.width * w.k < kSmallWork ? 1 : std::min<int64_t>(w.panels(), pool_.threads());
   if (parts == 1) {
     kernels_.gate_up(args);
     return;

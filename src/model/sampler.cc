@@ -38,8 +38,7 @@ float Sampler::log_probability(std::span<const float> logits, int32_t token) con
   return static_cast<float>(distance - log_contract(s.sum));
 }
 
-int32_t Sampler::sample(const SamplingRule& rule, std::span<const float> logits,
-                        int64_t position) {
+int32_t Sampler::sample(const SamplingRule& rule, std::span<const float> logits, int64_t position) {
   if (rule.temperature == 0 || rule.top_k == 1) return argmax(logits);
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -50,8 +49,7 @@ int32_t Sampler::sample(const SamplingRule& rule, std::span<const float> logits,
   };
   const bool limited = rule.top_k > 0 && rule.top_k < static_cast<int64_t>(logits.size());
   if (limited || rule.top_p < 1) {
-    const auto keep =
-        limited ? candidates_.begin() + rule.top_k : candidates_.end();
+    const auto keep = limited ? candidates_.begin() + rule.top_k : candidates_.end();
     std::partial_sort(candidates_.begin(), keep, candidates_.end(), before);
     candidates_.erase(keep, candidates_.end());
   }
@@ -73,8 +71,7 @@ int32_t Sampler::sample(const SamplingRule& rule, std::span<const float> logits,
     }
     total = sum;
   }
-  const double target =
-      philox_uniform(rule.seed, static_cast<uint64_t>(position)) * total;
+  const double target = philox_uniform(rule.seed, static_cast<uint64_t>(position)) * total;
   double sum = 0;
   for (size_t i = 0; i < kept; ++i) {
     sum += weight(candidates_[i]);

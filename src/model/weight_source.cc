@@ -35,18 +35,18 @@ class CheckpointSource final : public WeightSource {
     auto info = checkpoint_.info(spec.name);
     if (!info) return Unexpected(info.error());
     if (info->shape != spec.shape) {
-      return invalid_input(fmt::format("tensor {} has shape [{}], the config asks for [{}]",
-                                       spec.name, fmt::join(info->shape, ", "),
-                                       fmt::join(spec.shape, ", ")),
-                           checkpoint_.directory(), "config.json and weights must fit each other");
+      return invalid_input(
+          fmt::format("tensor {} has shape [{}], the config asks for [{}]", spec.name,
+                      fmt::join(info->shape, ", "), fmt::join(spec.shape, ", ")),
+          checkpoint_.directory(), "config.json and weights must fit each other");
     }
     const bool plain = info->dtype == DType::kF32 || info->dtype == DType::kBF16;
     if (!plain && !(spec.fp8_capable && info->dtype == DType::kF8E4M3)) {
-      return invalid_input(fmt::format("tensor {} has dtype {}", spec.name,
-                                       dtype_name(info->dtype)),
-                           checkpoint_.directory(),
-                           spec.fp8_capable ? "F32, BF16 and F8_E4M3 are supported here"
-                                            : "F32 and BF16 are supported here");
+      return invalid_input(
+          fmt::format("tensor {} has dtype {}", spec.name, dtype_name(info->dtype)),
+          checkpoint_.directory(),
+          spec.fp8_capable ? "F32, BF16 and F8_E4M3 are supported here"
+                           : "F32 and BF16 are supported here");
     }
     return info;
   }
@@ -60,9 +60,9 @@ class CheckpointSource final : public WeightSource {
     }
     WS_ASSIGN(auto info, checked(scale));
     if (info.dtype != DType::kF32) {
-      return invalid_input(fmt::format("tensor {} has dtype {}", scale.name,
-                                       dtype_name(info.dtype)),
-                           checkpoint_.directory(), "scales must be F32");
+      return invalid_input(
+          fmt::format("tensor {} has dtype {}", scale.name, dtype_name(info.dtype)),
+          checkpoint_.directory(), "scales must be F32");
     }
     out.scales.resize(static_cast<size_t>(info.elements()));
     return checkpoint_.read(scale.name, std::as_writable_bytes(std::span(out.scales)));
@@ -131,8 +131,7 @@ Expected<std::unique_ptr<WeightSource>> open_checkpoint_source(const Files& file
 }
 
 std::unique_ptr<WeightSource> synthetic_source(DType dtype, uint64_t seed) {
-  return std::make_unique<SyntheticSource>(dtype == DType::kF32 ? DType::kF32 : DType::kBF16,
-                                           seed);
+  return std::make_unique<SyntheticSource>(dtype == DType::kF32 ? DType::kF32 : DType::kBF16, seed);
 }
 
 }  // namespace wingspan

@@ -121,8 +121,8 @@ class Reader {
   RawTensor first_, second_;
 };
 
-// kv_b [heads · (nope + v), latent] -> per head UK (transposed: latent outputs, nope inputs) and UV.
-// FP8 is dequantised here: a head's rows need not lie on the 128-row grid of the scales.
+// kv_b [heads · (nope + v), latent] -> per head UK (transposed: latent outputs, nope inputs) and
+// UV. FP8 is dequantised here: a head's rows need not lie on the 128-row grid of the scales.
 void split_kv_b(const MlaConfig& c, ComputeMode compute, const RawTensor& raw, MlaWeights& out) {
   const int64_t n = c.heads * (c.nope + c.v), k = c.kv_lora;
   const bool bf16 =
@@ -172,8 +172,8 @@ class SpecTable {
   std::string prefix_;
 };
 
-Expected<MlaWeights> load_mla(const ModelConfig& config, ComputeMode compute,
-                              const SpecTable& spec, Reader& reader) {
+Expected<MlaWeights> load_mla(const ModelConfig& config, ComputeMode compute, const SpecTable& spec,
+                              Reader& reader) {
   MlaWeights out;
   const MlaConfig& c = config.mla;
   out.compressed_query = c.q_lora > 0;
@@ -336,8 +336,7 @@ Expected<RankExperts> load_rank_experts(const ModelConfig& config, const WeightS
     }
     return {};
   };
-  WS_RETURN_IF_ERROR(
-      run_tasks(pool, static_cast<int64_t>(moe_layers.size()) * slots, task));
+  WS_RETURN_IF_ERROR(run_tasks(pool, static_cast<int64_t>(moe_layers.size()) * slots, task));
   for (const auto& layer : out.experts) {
     for (const auto& e : layer) out.bytes += e.bytes();
   }
