@@ -37,6 +37,12 @@ file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.cc)
 list(REMOVE_ITEM cli_sources ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
 if(cli_sources)
   add_library(wingspan_cli STATIC ${cli_sources})
+  set(build_info ${CMAKE_BINARY_DIR}/generated/cli/build_info.h)
+  add_custom_target(wingspan_build_info BYPRODUCTS ${build_info}
+    COMMAND ${CMAKE_COMMAND} -DSOURCE_DIR=${PROJECT_SOURCE_DIR} -DVERSION=${PROJECT_VERSION}
+      -DOUTPUT=${build_info} -P ${PROJECT_SOURCE_DIR}/cmake/build_info.cmake)
+  add_dependencies(wingspan_cli wingspan_build_info)
+  target_include_directories(wingspan_cli PRIVATE ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_tokenizer
     CLI11::CLI11 spdlog::spdlog PkgConfig::HWLOC)
   add_executable(wingspan src/cli/main.cc)

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/prompts.h"
 #include "comm/group.h"
 #include "engine/engine.h"
 #include "model/config.h"
@@ -43,6 +44,11 @@ struct SessionSetup {
   Placement placement;
   bool mpi = false;
   int ranks = 1;
+  int threads_per_rank = 1;
+  // "loopback" or "mpi".
+  const char* transport() const { return mpi ? "mpi" : "loopback"; }
+  // Whether this process holds rank 0 and so is the one that prints.
+  bool speaks = true;
 };
 // Checks all options against each other and the model; chooses kernels and transport. In an MPI
 // run R is the world's size (a different --ep is an error).
@@ -55,8 +61,13 @@ struct SessionLimits {
   int max_sequences_per_rank = 64;
   int64_t kv_tokens_per_rank = 0;  // enough for the longest request; see kv_tokens_for()
 };
+// For `requests` at hand: KV for those that run at a time.
+SessionLimits limits_for(const std::vector<Request>& requests, int ranks);
 // KV positions per rank that let `requests` run without waiting, at most `max_sequences` a rank.
 int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_sequences);
+// Checks each request against the model; the error names `where` of the prompt.
+Status check_requests(const ModelConfig& config, const std::vector<Request>& requests,
+                      const std::vector<Prompt>& prompts);
 
 // Predicts memory and refuses what does not fit; loads the shared weights (progress bar on stderr when it is a
 // terminal); starts the ranks; on each, creates the Engine and calls `body`. Returns the first error.

@@ -10,9 +10,13 @@
 namespace wingspan {
 
 bool mpi_built_in();
-// True when this process was started by mpirun (or srun): the world is larger than this process, or
-// a launcher's variable is set. Does not initialise MPI.
-bool launched_by_mpi();
+// What the launcher (mpirun, srun with PMI) says in the environment; does not initialise MPI.
+struct MpiLaunch {
+  bool launched = false;
+  int rank = 0, size = 1;
+  int local_size = 1;  // processes on this machine
+};
+MpiLaunch mpi_launch();
 // The library's own version text, "" when not built in.
 std::string mpi_version();
 

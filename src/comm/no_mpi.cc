@@ -3,7 +3,6 @@
 namespace wingspan {
 
 bool mpi_built_in() { return false; }
-bool launched_by_mpi() { return false; }
 std::string mpi_version() { return ""; }
 
 Expected<std::unique_ptr<Group>> make_mpi(const GroupOptions&) {

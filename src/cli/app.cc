@@ -1,0 +1,92 @@
+#include "cli/app.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/version.h"
+#include "comm/mpi.h"
+
+namespace wingspan {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  wingspan generate --model models/wren --prompt "To be or not to be" --ep 8
+  wingspan inspect models/wren --ep 8,32,64
+  wingspan verify --model models/wren
+Run a command with --help for its own options and examples.
+)";
+
+int report(const Error& error) {
+  std::string line = error.message();
+  for (char& c : line) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  // Bad input is the same on every process of an MPI run: one of them says so.
+  const bool said_elsewhere = error.kind == ErrorKind::kInvalidInput && mpi_launch().rank > 0;
+  if (!said_elsewhere) std::fprintf(stderr, "wingspan: error: %s\n", line.c_str());
+  std::fflush(stderr);
+  return error.exit_code();
+}
+
+std::string command_path(const CLI::App& app) {
+  std::string path = "wingspan";
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  return path;
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string path = command_path(app);
+  return report({ErrorKind::kInvalidInput, error.what(), path, "see " + path + " --help"});
+}
+
+int run_selected(const Command& selected) {
+  try {
+    Status status = selected();
+    if (status) status = flush_out();
+    return status ? 0 : report(status.error());
+  } catch (const std::bad_alloc&) {
+    return report({ErrorKind::kFailed, "out of memory", "", "use a smaller model or batch"});
+  } catch (const std::exception& e) {
+    return report({ErrorKind::kFailed, fmt::format("unexpected: {}", e.what()), "", ""});
+  }
+}
+
+}  // namespace
+
+int run_app(int argc, const char* const* argv) {
+  // A reader that goes away is a failed write, not a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("Wide expert-parallel inference for Mixture-of-Experts models", "wingspan");
+  app.set_version_flag("--version", [] { return version_text(); });
+  app.require_subcommand(1);
+  app.footer(kExamples);
+  Command selected;
+  add_generate_command(app, selected);
+  add_score_command(app, selected);
+  add_verify_command(app, selected);
+  add_inspect_command(app, selected);
+  add_lab_command(app, selected);
+  add_bench_command(app, selected);
+  add_demo_command(app, selected);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {
+    app.exit(done);  // --help, --version
+    const Status status = flush_out();
+    return status ? 0 : report(status.error());
+  } catch (const CLI::ParseError& error) {
+    return usage_error(app, error);
+  }
+  return run_selected(selected);
+}
+
+}  // namespace wingspan

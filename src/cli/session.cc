@@ -1,0 +1,114 @@
+#include "cli/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/clock.h"
+#include "cli/console.h"
+#include "comm/loopback.h"
+#include "comm/mpi.h"
+#include "model/kv_cache.h"
+#include "model/memory.h"
+
+namespace wingspan {
+namespace {
+
+EngineOptions engine_options(const SessionSetup& s, const SessionLimits& limits) {
+  EngineOptions o;
+  o.kernels = s.kernels;
+  o.threads = s.threads_per_rank;
+  o.prefill_chunk = s.options.prefill_chunk;
+  o.max_sequences_per_rank = limits.max_sequences_per_rank;
+  o.kv_tokens_per_rank = limits.kv_tokens_per_rank;
+  return o;
+}
+
+Status check_session_memory(const SessionSetup& s, const SessionLimits& limits) {
+  MemoryQuestion q;
+  q.config = &s.config;
+  q.compute = s.compute;
+  q.checkpoint_dtype = s.checkpoint_dtype;
+  q.placement = &s.placement;
+  q.local_ranks = s.mpi ? 1 : s.ranks;
+  q.first_rank = s.mpi ? mpi_launch().rank : 0;
+  q.kv_tokens_per_rank = limits.kv_tokens_per_rank;
+  q.max_rows_per_rank = s.options.prefill_chunk + limits.max_sequences_per_rank;
+  const int64_t there = available_memory_bytes(s.options.memory_limit_bytes);
+  return check_memory(predict_memory(q), s.mpi ? there / mpi_launch().local_size : there);
+}
+
+void announce(const SessionSetup& s) {
+  if (!s.speaks) return;
+  note(fmt::format("{}: {} ranks over {}, {} threads each; kernels {} ({}), compute {}",
+                   s.config.name, s.ranks, s.transport(), s.threads_per_rank, s.kernels->name,
+                   s.kernels->variant, compute_mode_name(s.compute)));
+}
+
+}  // namespace
+
+int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_sequences) {
+  std::vector<int64_t> sizes;
+  for (const Request& r : requests) {
+    const int64_t tokens = static_cast<int64_t>(r.prompt.size()) + r.max_tokens;
+    sizes.push_back((tokens + kKvBlock - 1) / kKvBlock * kKvBlock);
+  }
+  std::sort(sizes.rbegin(), sizes.rend());
+  const size_t a_rank = (sizes.size() + static_cast<size_t>(ranks) - 1) / static_cast<size_t>(ranks);
+  const size_t running = std::min({a_rank, static_cast<size_t>(max_sequences), sizes.size()});
+  return std::accumulate(sizes.begin(), sizes.begin() + static_cast<std::ptrdiff_t>(running),
+                         int64_t{0});
+}
+
+SessionLimits limits_for(const std::vector<Request>& requests, int ranks) {
+  SessionLimits limits;
+  const size_t a_rank =
+      (requests.size() + static_cast<size_t>(ranks) - 1) / static_cast<size_t>(ranks);
+  limits.max_sequences_per_rank = static_cast<int>(std::clamp<size_t>(a_rank, 1, 64));
+  limits.kv_tokens_per_rank = kv_tokens_for(requests, ranks, limits.max_sequences_per_rank);
+  return limits;
+}
+
+Status check_requests(const ModelConfig& config, const std::vector<Request>& requests,
+                      const std::vector<Prompt>& prompts) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Status status = check_request(config, requests[i]);
+    if (!status) return invalid_input(status.error().what, prompts[i].where, status.error().fix);
+  }
+  return {};
+}
+
+Status run_session(const SessionSetup& setup, const SessionLimits& limits,
+                   const std::function<Status(RankContext&)>& body) {
+  WS_RETURN_IF_ERROR(check_session_memory(setup, limits));
+  announce(setup);
+  const int64_t begin = system_clock().now_ns();
+  std::unique_ptr<Group> world;
+  if (setup.mpi) {
+    WS_ASSIGN(world, make_mpi());
+  }
+  LoadProgress progress;
+  auto bar = std::make_unique<LoadBar>(progress);
+  const int threads = setup.threads_per_rank * (setup.mpi ? 1 : setup.ranks);
+  auto loaded = load_model_host(setup.config, setup.source, setup.compute,
+                                std::min(threads, setup.options.threads), &progress);
+  const EngineOptions options = engine_options(setup, limits);
+  const auto run_rank = [&](Group& group) -> Status {
+    if (!loaded) return Unexpected(loaded.error());
+    WS_ASSIGN(auto engine, Engine::create(group, *loaded, setup.placement, options, &progress));
+    WS_RETURN_IF_ERROR(group.barrier());
+    if (group.rank() == 0) bar.reset();
+    RankContext context{group, *engine, seconds(begin, system_clock().now_ns())};
+    return body(context);
+  };
+  if (!setup.mpi) return run_loopback(setup.ranks, {}, run_rank);
+  Status status = run_rank(*world);
+  bar.reset();
+  if (!status) world->abort(status.error());
+  world.reset();
+  shut_down_mpi(!status);
+  return status;
+}
+
+}  // namespace wingspan

@@ -1,0 +1,16 @@
+// What this program is: printed by --version, and part of reports.
+#pragma once
+
+#include <string>
+
+namespace wingspan {
+
+// "wingspan 0.1.0 (commit 1a2b3c4)".
+std::string version_line();
+// Version, commit, compiler, CPU features, kernel kinds, transports, machine; several lines.
+std::string version_text();
+// Cores that this process may use, and NUMA nodes (hwloc).
+int machine_cores();
+int machine_numa_nodes();
+
+}  // namespace wingspan
