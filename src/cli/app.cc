@@ -52,7 +52,9 @@ int run_selected(const Command& selected) {
   try {
     Status status = selected();
     if (status) status = flush_out();
-    return status ? 0 : report(status.error());
+    const int code = status ? 0 : report(status.error());
+    shut_down_mpi(!status);
+    return code;
   } catch (const std::bad_alloc&) {
     return report({ErrorKind::kFailed, "out of memory", "", "use a smaller model or batch"});
   } catch (const std::exception& e) {

@@ -79,36 +79,44 @@ Status check_requests(const ModelConfig& config, const std::vector<Request>& req
   return {};
 }
 
-Status run_session(const SessionSetup& setup, const SessionLimits& limits,
-                   const std::function<Status(RankContext&)>& body) {
+Expected<std::shared_ptr<const ModelHost>> load_session(const SessionSetup& setup,
+                                                        const SessionLimits& limits) {
   WS_RETURN_IF_ERROR(check_session_memory(setup, limits));
   announce(setup);
+  LoadProgress progress;
+  const LoadBar bar(progress);
+  return load_model_host(setup.config, setup.source, setup.compute, setup.options.threads,
+                         &progress);
+}
+
+Status run_ranks(const SessionSetup& setup, std::shared_ptr<const ModelHost> host,
+                 const SessionLimits& limits, const RankBody& body) {
   const int64_t begin = system_clock().now_ns();
-  std::unique_ptr<Group> world;
-  if (setup.mpi) {
-    WS_ASSIGN(world, make_mpi());
-  }
   LoadProgress progress;
   auto bar = std::make_unique<LoadBar>(progress);
-  const int threads = setup.threads_per_rank * (setup.mpi ? 1 : setup.ranks);
-  auto loaded = load_model_host(setup.config, setup.source, setup.compute,
-                                std::min(threads, setup.options.threads), &progress);
   const EngineOptions options = engine_options(setup, limits);
   const auto run_rank = [&](Group& group) -> Status {
-    if (!loaded) return Unexpected(loaded.error());
-    WS_ASSIGN(auto engine, Engine::create(group, *loaded, setup.placement, options, &progress));
+    WS_ASSIGN(auto engine, Engine::create(group, host, setup.placement, options, &progress));
     WS_RETURN_IF_ERROR(group.barrier());
     if (group.rank() == 0) bar.reset();
     RankContext context{group, *engine, seconds(begin, system_clock().now_ns())};
     return body(context);
   };
   if (!setup.mpi) return run_loopback(setup.ranks, {}, run_rank);
+  WS_ASSIGN(auto world, make_mpi());
   Status status = run_rank(*world);
-  bar.reset();
   if (!status) world->abort(status.error());
-  world.reset();
-  shut_down_mpi(!status);
   return status;
+}
+
+Status run_session(const SessionSetup& setup, const SessionLimits& limits, const RankBody& body) {
+  const int64_t begin = system_clock().now_ns();
+  WS_ASSIGN(auto host, load_session(setup, limits));
+  const double host_s = seconds(begin, system_clock().now_ns());
+  return run_ranks(setup, std::move(host), limits, [&](RankContext& rank) {
+    rank.load_s += host_s;
+    return body(rank);
+  });
 }
 
 }  // namespace wingspan

@@ -17,6 +17,8 @@
 
 namespace wingspan {
 
+inline constexpr int kMaxRanks = 1024;
+
 struct ModelOptions {
   std::string model;
   int ep = 1;
@@ -31,7 +33,10 @@ struct ModelOptions {
   uint64_t seed = 0;
   int64_t memory_limit_bytes = 0;  // 0: what the machine has
 };
-void add_model_options(CLI::App& app, ModelOptions& options);
+// `one_width`: with --ep R; otherwise the command has an --ep of its own. `model_required`: else the
+// command has another source of a model.
+void add_model_options(CLI::App& app, ModelOptions& options, bool one_width = true,
+                       bool model_required = true);
 
 // Everything that is decided before the ranks start; cheap, nothing of the weights is read.
 struct SessionSetup {
@@ -69,15 +74,22 @@ int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_s
 Status check_requests(const ModelConfig& config, const std::vector<Request>& requests,
                       const std::vector<Prompt>& prompts);
 
-// Predicts memory and refuses what does not fit; loads the shared weights (progress bar on stderr when it is a
-// terminal); starts the ranks; on each, creates the Engine and calls `body`. Returns the first error.
-// `body` runs on every rank: print only where group.rank() == 0.
+// The weights that all ranks of this process share, loaded with a progress bar on stderr (when that
+// is a terminal). Predicts memory and refuses what does not fit.
+Expected<std::shared_ptr<const ModelHost>> load_session(const SessionSetup& setup,
+                                                        const SessionLimits& limits);
+
 struct RankContext {
   Group& group;
   Engine& engine;
-  double load_s = 0;
+  double load_s = 0;  // of this rank's own experts, and of the host in run_session
 };
-Status run_session(const SessionSetup& setup, const SessionLimits& limits,
-                   const std::function<Status(RankContext&)>& body);
+using RankBody = std::function<Status(RankContext&)>;
+// Starts the ranks; on each, creates the Engine and calls `body`. Returns the first error. `body`
+// runs on every rank: print only where group.rank() == 0. Under MPI collective over the world.
+Status run_ranks(const SessionSetup& setup, std::shared_ptr<const ModelHost> host,
+                 const SessionLimits& limits, const RankBody& body);
+// Both.
+Status run_session(const SessionSetup& setup, const SessionLimits& limits, const RankBody& body);
 
 }  // namespace wingspan

@@ -11,7 +11,6 @@
 namespace wingspan {
 namespace {
 
-constexpr int kMaxRanks = 1024;
 constexpr int64_t kMaxChunk = 1 << 16;
 
 Status choose_transport(SessionSetup& s) {
@@ -96,11 +95,14 @@ Status choose_numerics(SessionSetup& s) {
 
 }  // namespace
 
-void add_model_options(CLI::App& app, ModelOptions& o) {
-  app.add_option("--model", o.model, "Hugging Face directory of the model")->required();
-  app.add_option("--ep", o.ep, "ranks of the expert-parallel group")
-      ->check(CLI::Range(1, kMaxRanks))
-      ->each([&o](const std::string&) { o.ep_given = true; });
+void add_model_options(CLI::App& app, ModelOptions& o, bool one_width, bool model_required) {
+  app.add_option("--model", o.model, "Hugging Face directory of the model")
+      ->required(model_required);
+  if (one_width) {
+    app.add_option("--ep", o.ep, "ranks of the expert-parallel group")
+        ->check(CLI::Range(1, kMaxRanks))
+        ->each([&o](const std::string&) { o.ep_given = true; });
+  }
   app.add_option("--transport", o.transport, "loopback (threads) or mpi; default: mpi under mpirun")
       ->check(CLI::IsMember({"loopback", "mpi"}));
   app.add_option("--placement", o.placement, "wingspan-placement file; default: contiguous");
