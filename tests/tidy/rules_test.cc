@@ -159,6 +159,7 @@ TEST(QuietRule, LibrariesNeitherPrintNorExit) {
   EXPECT_EQ(count_in("src/cli/a.cc", "  std::exit(1);"), 0U);
   EXPECT_EQ(count_in("src/base/a.cc", "  std::snprintf(out, n, \"x\");"), 0U);
   EXPECT_EQ(count_in("src/comm/a.cc", "  group.abort(error);"), 0U);
+  EXPECT_EQ(count_in("src/comm/a.cc", "  abort(behind, lost);"), 0U);
   EXPECT_EQ(count_in("src/comm/a.cc", "  world_->abort(rank_, error);"), 0U);
   EXPECT_EQ(count_in("src/comm/a.h", "  void abort(const Error& error) override {"), 0U);
   EXPECT_EQ(count_in("src/comm/a.cc", "void LoopbackWorld::abort(int rank) {"), 0U);
