@@ -32,7 +32,7 @@ if(WINGSPAN_SANITIZE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(wingspan_flags INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized
       -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-restrict
-      -Wno-free-nonheap-object)
+      -Wno-free-nonheap-object -Wno-mismatched-new-delete)
     # std::atomic_thread_fence is unknown to its thread sanitizer; g++ warns where one is used.
     if(WINGSPAN_SANITIZE STREQUAL "thread")
       target_compile_options(wingspan_flags INTERFACE -Wno-tsan)

@@ -1,6 +1,8 @@
 // The rules held against the project itself.
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "tidy/rules.h"
 
 namespace wingspan::tidy {
@@ -12,7 +14,11 @@ const SourceTree& project() {
 }
 
 void expect_none(const Findings& findings) {
-  for (const Finding& f : findings) ADD_FAILURE() << f.path << ":" << f.line << ": " << f.what;
+  std::string all;
+  for (const Finding& f : findings) {
+    all += "\n" + f.path + ":" + std::to_string(f.line) + ": " + f.what;
+  }
+  EXPECT_TRUE(findings.empty()) << all;
 }
 
 TEST(Style, TheTreeIsThere) {
@@ -33,6 +39,7 @@ TEST(Style, LibrariesAreQuiet) { expect_none(check_quiet_libraries(project())); 
 TEST(Style, HeadersSayWhatTheyAreFor) { expect_none(check_header_guards(project())); }
 TEST(Style, NoFileIsDead) { expect_none(check_dead_files(project())); }
 TEST(Style, NoMachineIsNamed) { expect_none(check_machine_paths(project())); }
+TEST(Style, PagesNameWhatIsThere) { expect_none(check_doc_references(project())); }
 
 }  // namespace
 }  // namespace wingspan::tidy

@@ -26,4 +26,7 @@ Findings check_header_guards(const SourceTree& tree);  // #pragma once after the
 Findings check_dead_files(const SourceTree& tree);     // included, compiled, run
 Findings check_machine_paths(const SourceTree& tree);  // no path of the machine it was written on
 
+// What pages put in backticks is there: paths, and tests by `Suite.Name`.
+Findings check_doc_references(const SourceTree& tree);
+
 }  // namespace wingspan::tidy

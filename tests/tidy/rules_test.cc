@@ -189,6 +189,21 @@ TEST(PathRule, NoMachineIsNamed) {
   EXPECT_EQ(count(check_machine_paths, "docs/a.md", "build/work/x\n"), 0U);
 }
 
+TEST(DocRule, PagesNameWhatIsThere) {
+  const auto count_in = [](const std::string& text) {
+    return check_doc_references(tree_of({{"docs/a.md", text + "\n"},
+                                         {"src/base/a.h", ""},
+                                         {"tests/base/a_test.cc", "TEST(Json, Refuses) {\n}\n"}}))
+        .size();
+  };
+  EXPECT_EQ(count_in("see `src/base/a.h`, `src/base` and `src/base/`"), 0U);
+  EXPECT_EQ(count_in("see `src/base/b.h`"), 1U);
+  EXPECT_EQ(count_in("see `src/bas`"), 1U);
+  EXPECT_EQ(count_in("see `src/model/config_<family>.cc` and `src/kernels/*_ref.cc`"), 0U);
+  EXPECT_EQ(count_in("held by `Json.Refuses`"), 0U);
+  EXPECT_EQ(count_in("held by `Json.Accepts`"), 1U);
+}
+
 TEST(Blanking, LiteralsAndCommentsAreNotCode) {
   const SourceFile file =
       make_file("a.cc", "a = \"x\\\"y\"; // z\nb = R\"q(w)\" )q\"; /* c\nd */ e = 1'000 + '\"';\n");
