@@ -42,6 +42,13 @@ if(cli_sources)
     COMMAND ${CMAKE_COMMAND} -DSOURCE_DIR=${PROJECT_SOURCE_DIR} -DVERSION=${PROJECT_VERSION}
       -DOUTPUT=${build_info} -P ${PROJECT_SOURCE_DIR}/cmake/build_info.cmake)
   add_dependencies(wingspan_cli wingspan_build_info)
+  # The program finds its data from any directory: it is built in.
+  set(hardware ${PROJECT_SOURCE_DIR}/data/hardware.csv)
+  set(hardware_header ${CMAKE_BINARY_DIR}/generated/cli/hardware_csv.h)
+  add_custom_command(OUTPUT ${hardware_header} DEPENDS ${hardware}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${hardware} -DOUTPUT=${hardware_header} -DNAME=HardwareCsv
+      -P ${PROJECT_SOURCE_DIR}/cmake/embed_text.cmake)
+  target_sources(wingspan_cli PRIVATE ${hardware_header})
   target_include_directories(wingspan_cli PRIVATE ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_tokenizer
     CLI11::CLI11 spdlog::spdlog PkgConfig::HWLOC)

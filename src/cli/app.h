@@ -1,5 +1,5 @@
-// The program: parses the command line, runs the chosen command, turns its outcome into the exit code
-// and the one error line.
+// The program: parses the command line, runs the chosen command, turns its outcome into the exit
+// code and the one error line.
 #pragma once
 
 namespace wingspan {

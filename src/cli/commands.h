@@ -1,5 +1,6 @@
-// The subcommands. Each add_*_command registers one with CLI11; when the user chose it, its callback
-// stores in `selected` what is to be run. main runs that and turns its Status into the exit code.
+// The subcommands. Each add_*_command registers one with CLI11; when the user chose it, its
+// callback stores in `selected` what is to be run. main runs that and turns its Status into the
+// exit code.
 #pragma once
 
 #include <CLI/CLI.hpp>

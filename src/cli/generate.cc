@@ -35,12 +35,15 @@ constexpr const char* kExamples = R"(Examples:
 
 void add_options(CLI::App& app, GenerateOptions& o) {
   add_model_options(app, o.model);
-  app.add_option("--prompt", o.prompts.texts, "prompt text (repeatable)")->expected(1)
+  app.add_option("--prompt", o.prompts.texts, "prompt text (repeatable)")
+      ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--prompt-file", o.prompts.text_file, "file whose whole text is the prompt");
-  app.add_option("--prompt-ids", o.prompts.id_lists, "token ids 1,2,3 (repeatable)")->expected(1)
+  app.add_option("--prompt-ids", o.prompts.id_lists, "token ids 1,2,3 (repeatable)")
+      ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--batch", o.prompts.batch, "JSON lines: prompt or prompt_ids, max_tokens, seed, id");
+  app.add_option("--batch", o.prompts.batch,
+                 "JSON lines: prompt or prompt_ids, max_tokens, seed, id");
   app.add_flag("--chat", o.prompts.chat, "apply the model's chat template");
   app.add_option("--max-tokens", o.max_tokens, "tokens to generate for each prompt")
       ->check(CLI::Range(int64_t{0}, int64_t{INT32_MAX}))
@@ -55,7 +58,8 @@ void add_options(CLI::App& app, GenerateOptions& o) {
       ->check(CLI::Range(int64_t{0}, int64_t{INT32_MAX}))
       ->capture_default_str();
   app.add_flag("--ignore-eos", o.ignore_eos, "go on after the end-of-sequence token");
-  app.add_option("--stop", o.stops, "end before this text (repeatable)")->expected(1)
+  app.add_option("--stop", o.stops, "end before this text (repeatable)")
+      ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--logprobs", o.logprobs, "log probability of each output token");
   app.add_option("--record-load", o.record_load, "write the expert loads (wingspan-load)");
@@ -116,7 +120,8 @@ struct Outcome {
 // Tokens of decode steps: the first of each answer comes from a prefill step.
 int64_t decode_tokens(const RunReport& report) {
   int64_t n = 0;
-  for (const auto& r : report.results) n += std::max<int64_t>(0, static_cast<int64_t>(r.output_ids.size()) - 1);
+  for (const auto& r : report.results)
+    n += std::max<int64_t>(0, static_cast<int64_t>(r.output_ids.size()) - 1);
   return n;
 }
 
@@ -160,11 +165,12 @@ Status print_summary(const GenerateOptions& o, const SessionSetup& setup, const 
   }
   const double prefill_s = static_cast<double>(report.prefill.total_ns) * 1e-9;
   const double decode_s = static_cast<double>(report.decode.total_ns) * 1e-9;
-  note(fmt::format("{} prompt tokens at {:.0f}/s, {} new tokens, decoded at {:.0f}/s; loaded in "
-                   "{:.2f} s; balancedness {:.3f} over {} ranks",
-                   report.prompt_tokens, per_second(report.prompt_tokens, prefill_s),
-                   report.completion_tokens, per_second(decode_tokens(report), decode_s),
-                   outcome.load_s, outcome.balance.balancedness, setup.ranks));
+  note(
+      fmt::format("{} prompt tokens at {:.0f}/s, {} new tokens, decoded at {:.0f}/s; loaded in "
+                  "{:.2f} s; balancedness {:.3f} over {} ranks",
+                  report.prompt_tokens, per_second(report.prompt_tokens, prefill_s),
+                  report.completion_tokens, per_second(decode_tokens(report), decode_s),
+                  outcome.load_s, outcome.balance.balancedness, setup.ranks));
   return flush_out();
 }
 
@@ -196,8 +202,8 @@ Status generate(const GenerateOptions& o) {
   run.load_window_steps = o.load_window;
   GenerateSink sink(text, prompts, o.stops, !o.json && setup.speaks);
   Outcome outcome;
-  WS_RETURN_IF_ERROR(run_session(
-      setup, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
+  WS_RETURN_IF_ERROR(
+      run_session(setup, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
         WS_ASSIGN(RunReport report, rank.engine.run(requests, run, sink));
         if (rank.group.rank() != 0) return {};
         outcome.report = std::move(report);

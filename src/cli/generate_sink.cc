@@ -107,11 +107,11 @@ Status GenerateSink::write_routing(const std::string& path) const {
   });
   return real_files().write_atomically(path, [&](FileSink& sink) -> Status {
     for (const Routed* r : order) {
-      WS_RETURN_IF_ERROR(sink.write(fmt::format(
-          R"({{"prompt":{},"position":{},"layer":{},"experts":[{}],"weights":[{}]}})"
-          "\n",
-          r->request, r->position, r->layer, fmt::join(r->experts, ","),
-          fmt::join(r->weights, ","))));
+      WS_RETURN_IF_ERROR(sink.write(
+          fmt::format(R"({{"prompt":{},"position":{},"layer":{},"experts":[{}],"weights":[{}]}})"
+                      "\n",
+                      r->request, r->position, r->layer, fmt::join(r->experts, ","),
+                      fmt::join(r->weights, ","))));
     }
     return {};
   });

@@ -12,27 +12,29 @@
 namespace wingspan {
 
 struct PromptOptions {
-  std::vector<std::string> texts;      // --prompt
-  std::vector<std::string> id_lists;   // --prompt-ids, --ids
-  std::string text_file;               // --prompt-file, --text-file
-  std::string batch;                   // --batch: JSON lines
-  bool chat = false;                   // --chat
+  std::vector<std::string> texts;     // --prompt
+  std::vector<std::string> id_lists;  // --prompt-ids, --ids
+  std::string text_file;              // --prompt-file, --text-file
+  std::string batch;                  // --batch: JSON lines
+  bool chat = false;                  // --chat
 };
 
 struct Prompt {
-  OrderedJson id;          // the line's "id", else its index
-  std::string text;        // as given; empty with ids
+  OrderedJson id;    // the line's "id", else its index
+  std::string text;  // as given; empty with ids
   std::vector<int32_t> ids;
   std::optional<int64_t> max_tokens;
   std::optional<uint64_t> seed;
-  std::string where;       // for errors: "--prompt 2", "batch.jsonl:3"
+  std::string where;  // for errors: "--prompt 2", "batch.jsonl:3"
 };
 
-// Exactly one kind of source must be given. Errors (kInvalidInput) name option or file and line: none
-// or several kinds, bad ids, empty or non-UTF-8 text, a line that is no object or has no prompt.
+// Exactly one kind of source must be given. Errors (kInvalidInput) name option or file and line:
+// none or several kinds, bad ids, empty or non-UTF-8 text, a line that is no object or has no
+// prompt.
 Expected<std::vector<Prompt>> read_prompts(const PromptOptions& options, const TextModel& model);
 
-// "1,2,3" -> ids; spaces around numbers are fine. Whether they are in the vocabulary is checked later.
+// "1,2,3" -> ids; spaces around numbers are fine. Whether they are in the vocabulary is checked
+// later.
 Expected<std::vector<int32_t>> parse_id_list(const std::string& text, const std::string& where);
 
 }  // namespace wingspan

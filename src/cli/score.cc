@@ -144,8 +144,8 @@ Status score(const ScoreOptions& o) {
   RowKeeper sink(prompts, setup.config, keeps && run.capture.logits, keeps && run.capture.hidden);
   RunSink silent;
   RunReport report;
-  WS_RETURN_IF_ERROR(run_session(
-      setup, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
+  WS_RETURN_IF_ERROR(
+      run_session(setup, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
         const bool first = rank.group.rank() == 0;
         WS_ASSIGN(RunReport mine,
                   rank.engine.run(requests, run, first ? static_cast<RunSink&>(sink) : silent));
@@ -170,9 +170,11 @@ void add_score_command(CLI::App& app, Command& selected) {
   auto options = std::make_shared<ScoreOptions>();
   ScoreOptions& o = *options;
   add_model_options(*command, o.model);
-  command->add_option("--ids", o.prompts.id_lists, "token ids 1,2,3 (repeatable)")->expected(1)
+  command->add_option("--ids", o.prompts.id_lists, "token ids 1,2,3 (repeatable)")
+      ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--text", o.prompts.texts, "text (repeatable)")->expected(1)
+  command->add_option("--text", o.prompts.texts, "text (repeatable)")
+      ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--text-file", o.prompts.text_file, "file whose whole text is scored");
   command->add_option("--batch", o.prompts.batch, "JSON lines: prompt or prompt_ids, id");

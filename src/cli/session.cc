@@ -55,7 +55,8 @@ int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_s
     sizes.push_back((tokens + kKvBlock - 1) / kKvBlock * kKvBlock);
   }
   std::sort(sizes.rbegin(), sizes.rend());
-  const size_t a_rank = (sizes.size() + static_cast<size_t>(ranks) - 1) / static_cast<size_t>(ranks);
+  const size_t a_rank =
+      (sizes.size() + static_cast<size_t>(ranks) - 1) / static_cast<size_t>(ranks);
   const size_t running = std::min({a_rank, static_cast<size_t>(max_sequences), sizes.size()});
   return std::accumulate(sizes.begin(), sizes.begin() + static_cast<std::ptrdiff_t>(running),
                          int64_t{0});

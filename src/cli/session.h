@@ -29,12 +29,12 @@ struct ModelOptions {
   std::string compute = "bf16";
   std::string kernel = "auto";
   int64_t prefill_chunk = 512;
-  int threads = 0;        // 0: the machine's cores
+  int threads = 0;  // 0: the machine's cores
   uint64_t seed = 0;
   int64_t memory_limit_bytes = 0;  // 0: what the machine has
 };
-// `one_width`: with --ep R; otherwise the command has an --ep of its own. `model_required`: else the
-// command has another source of a model.
+// `one_width`: with --ep R; otherwise the command has an --ep of its own. `model_required`: else
+// the command has another source of a model.
 void add_model_options(CLI::App& app, ModelOptions& options, bool one_width = true,
                        bool model_required = true);
 

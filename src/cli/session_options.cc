@@ -56,8 +56,8 @@ Status check_placement(const SessionSetup& s) {
   for (const LayerPlacement& layer : p.layers) {
     if (std::find(layers.begin(), layers.end(), layer.layer) != layers.end()) continue;
     return invalid_input(
-        fmt::format("the placement has layer {}, which has no experts in the model {}",
-                    layer.layer, s.config.name),
+        fmt::format("the placement has layer {}, which has no experts in the model {}", layer.layer,
+                    s.config.name),
         file, "make a placement for this model");
   }
   return {};
@@ -85,8 +85,9 @@ Status choose_numerics(SessionSetup& s) {
   WS_ASSIGN(s.compute, compute_mode_from_name(s.options.compute));
   WS_ASSIGN(s.kernels, choose_kernels(s.options.kernel));
   const auto moe = s.config.moe_layers();
-  WS_ASSIGN(s.checkpoint_dtype, s.source->dtype(moe.empty() ? layer_tensors(s.config, 0).back()
-                                                            : expert_tensors(s.config, moe[0], 0)[0]));
+  WS_ASSIGN(s.checkpoint_dtype,
+            s.source->dtype(moe.empty() ? layer_tensors(s.config, 0).back()
+                                        : expert_tensors(s.config, moe[0], 0)[0]));
   if (s.compute != ComputeMode::kFP8 || s.checkpoint_dtype == DType::kF8E4M3) return {};
   return invalid_input(fmt::format("--compute fp8 needs an FP8 checkpoint, this one is {}",
                                    dtype_name(s.checkpoint_dtype)),

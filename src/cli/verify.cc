@@ -54,8 +54,9 @@ std::vector<Variant> make_matrix(const VerifyOptions& o, const SessionSetup& set
     out.push_back(v);
   };
   const std::vector<std::string> placements =
-      setup.config.moe_layers().empty() ? std::vector<std::string>{"linear"}
-                                        : std::vector<std::string>{"linear", "shuffled", "replicated"};
+      setup.config.moe_layers().empty()
+          ? std::vector<std::string>{"linear"}
+          : std::vector<std::string>{"linear", "shuffled", "replicated"};
   const auto batches = {BatchOrder::kTogether, BatchOrder::kAlone, BatchOrder::kReversed};
   for (const int64_t width : widths) {
     for (const auto& placement : placements) {
@@ -85,7 +86,8 @@ std::vector<Variant> make_matrix(const VerifyOptions& o, const SessionSetup& set
     for (const BatchOrder batch : {BatchOrder::kAlone, BatchOrder::kReversed}) {
       with([&](Variant& v) { v.ranks = ranks, v.batch = batch; });
     }
-    for (const int threads : {2, 4}) with([&](Variant& v) { v.ranks = ranks, v.threads = threads; });
+    for (const int threads : {2, 4})
+      with([&](Variant& v) { v.ranks = ranks, v.threads = threads; });
   }
   for (const Kernels* kernels : all_kernels()) {
     if (kernels == reference.kernels) continue;
@@ -167,8 +169,10 @@ class Verifier {
 
  private:
   Status explain(const Variant& variant, Shown::Row row) {
-    out_.first = {{"configuration", variant.name()}, {"prompt", row.first}, {"position", row.second}};
-    out_.first_text = fmt::format("{}, prompt {}, position {}", variant.name(), row.first, row.second);
+    out_.first = {
+        {"configuration", variant.name()}, {"prompt", row.first}, {"position", row.second}};
+    out_.first_text =
+        fmt::format("{}, prompt {}, position {}", variant.name(), row.first, row.second);
     if (setup_.mpi) return {};  // the other processes don't know of the second run
     WS_ASSIGN(Shown a, run_variant(setup_, host_, reference_, requests_, true));
     WS_ASSIGN(Shown b, run_variant(setup_, host_, variant, requests_, true));
@@ -198,9 +202,9 @@ Status print_outcome(const VerifyOptions& o, const SessionSetup& setup, const Ou
     WS_RETURN_IF_ERROR(print_json(doc));
   } else {
     WS_RETURN_IF_ERROR(print_out(out.table.text()));
-    WS_RETURN_IF_ERROR(print_out(fmt::format(
-        "\n{} configurations, {} tokens compared with one rank: {} differing bits\n",
-        out.configurations, with_commas(out.tokens), with_commas(out.bits))));
+    WS_RETURN_IF_ERROR(print_out(
+        fmt::format("\n{} configurations, {} tokens compared with one rank: {} differing bits\n",
+                    out.configurations, with_commas(out.tokens), with_commas(out.bits))));
     WS_RETURN_IF_ERROR(flush_out());
   }
   if (out.bits == 0) return {};

@@ -10,7 +10,9 @@ namespace wingspan {
 namespace {
 
 const char* batch_name(BatchOrder order) {
-  return order == BatchOrder::kAlone ? "alone" : order == BatchOrder::kReversed ? "reversed" : "together";
+  return order == BatchOrder::kAlone      ? "alone"
+         : order == BatchOrder::kReversed ? "reversed"
+                                          : "together";
 }
 
 // Puts what a run shows under the numbers that the prompts have in the reference.
@@ -60,7 +62,8 @@ int64_t bits_between(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 int64_t bits_between(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
-  int64_t bits = 32 * static_cast<int64_t>(std::max(a.size(), b.size()) - std::min(a.size(), b.size()));
+  int64_t bits =
+      32 * static_cast<int64_t>(std::max(a.size(), b.size()) - std::min(a.size(), b.size()));
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
     bits += bits_between(static_cast<uint32_t>(a[i]), static_cast<uint32_t>(b[i]));
   }

@@ -32,9 +32,9 @@ class Hash {
 uint64_t model_digest(const ModelConfig& c) {
   Hash h;
   h.bytes(c.family.data(), c.family.size());
-  for (int64_t v : {c.vocab, c.hidden, c.layers, c.dense_width, c.moe.expert_width,
-                    c.moe.shared_width, c.mla.heads, c.mla.q_lora, c.mla.kv_lora, c.mla.nope,
-                    c.mla.rope, c.mla.v}) {
+  for (int64_t v :
+       {c.vocab, c.hidden, c.layers, c.dense_width, c.moe.expert_width, c.moe.shared_width,
+        c.mla.heads, c.mla.q_lora, c.mla.kv_lora, c.mla.nope, c.mla.rope, c.mla.v}) {
     h.number(v);
   }
   const RouterSpec& r = c.moe.router;
@@ -129,7 +129,8 @@ Status agree_at_start(Group& group, const ModelHost& host, const Placement& plac
   WS_ASSIGN(auto channel, group.open_channel(sizeof(Statement), "start"));
   const auto check = [&](int rank, std::span<const std::byte> bytes) -> Status {
     Statement theirs;
-    if (bytes.size() != sizeof(theirs)) return failed(fmt::format("rank {} is of another build", rank));
+    if (bytes.size() != sizeof(theirs))
+      return failed(fmt::format("rank {} is of another build", rank));
     std::memcpy(&theirs, bytes.data(), sizeof(theirs));
     return compare(rank, mine, theirs);
   };
@@ -148,10 +149,11 @@ Status agree_at_start(Group& group, const ModelHost& host, const Placement& plac
       std::memcpy(&d, bytes.data() + at, sizeof(d));
       const auto [it, added] = seen.try_emplace({d.layer_index, d.expert}, d.digest, rank);
       if (added || it->second.first == d.digest) continue;
-      return failed(fmt::format("the replicas of expert {} on ranks {} and {} hold different bytes",
-                                d.expert, it->second.second, rank),
-                    fmt::format("layer {}", placement.layers[static_cast<size_t>(d.layer_index)].layer),
-                    "the ranks read different files, or a file changed while it was read");
+      return failed(
+          fmt::format("the replicas of expert {} on ranks {} and {} hold different bytes", d.expert,
+                      it->second.second, rank),
+          fmt::format("layer {}", placement.layers[static_cast<size_t>(d.layer_index)].layer),
+          "the ranks read different files, or a file changed while it was read");
     }
     return {};
   };

@@ -1,5 +1,5 @@
-// The ranks' agreement at start: all hold the same model, placement, numeric profile and limits, and replicas of
-// an expert hold identical bytes (rule 5).
+// The ranks' agreement at start: all hold the same model, placement, numeric profile and limits,
+// and replicas of an expert hold identical bytes (rule 5).
 #pragma once
 
 #include <string>

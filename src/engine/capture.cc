@@ -8,7 +8,7 @@
 namespace wingspan {
 namespace {
 
-enum Kind : int32_t { kLogits, kHidden, kRouting };
+enum Kind : int32_t { kLogits, kHidden, kRouting, kRouterLogits };
 
 struct Record {
   int32_t kind = 0;
@@ -32,6 +32,10 @@ size_t CaptureLog::capacity(const ModelConfig& config, const Capture& capture, i
     row += static_cast<int64_t>(config.moe_layers().size()) *
            (static_cast<int64_t>(sizeof(Record)) + config.moe.router.top_k * 8);
   }
+  if (capture.router_logits) {
+    row += static_cast<int64_t>(config.moe_layers().size()) *
+           (static_cast<int64_t>(sizeof(Record)) + config.moe.router.experts * 4);
+  }
   return static_cast<size_t>(std::max<int64_t>(row * max_rows, 64));
 }
 
@@ -51,12 +55,19 @@ void CaptureLog::hidden(int request, int64_t position, int layer, std::span<cons
   append_bytes(bytes_, row.data(), row.size());
 }
 
-void CaptureLog::routing(int request, int64_t position, int layer,
-                         std::span<const int32_t> experts, std::span<const float> weights) {
+void CaptureLog::routing(int request, int64_t position, int layer, std::span<const int32_t> experts,
+                         std::span<const float> weights) {
   const Record r{kRouting, request, position, layer, static_cast<int32_t>(experts.size())};
   append_bytes(bytes_, &r, 1);
   append_bytes(bytes_, experts.data(), experts.size());
   append_bytes(bytes_, weights.data(), weights.size());
+}
+
+void CaptureLog::router_logits(int request, int64_t position, int layer,
+                               std::span<const float> row) {
+  const Record r{kRouterLogits, request, position, layer, static_cast<int32_t>(row.size())};
+  append_bytes(bytes_, &r, 1);
+  append_bytes(bytes_, row.data(), row.size());
 }
 
 Status CaptureLog::replay(std::span<const std::byte> bytes, RunSink& sink) {
@@ -74,6 +85,8 @@ Status CaptureLog::replay(std::span<const std::byte> bytes, RunSink& sink) {
       sink.on_logits(r.request, r.position, {floats, count});
     } else if (r.kind == kHidden) {
       sink.on_hidden(r.request, r.position, r.layer, {floats, count});
+    } else if (r.kind == kRouterLogits) {
+      sink.on_router_logits(r.request, r.position, r.layer, {floats, count});
     } else {
       sink.on_routing(r.request, r.position, r.layer,
                       {reinterpret_cast<const int32_t*>(bytes.data()), count},

@@ -1,5 +1,5 @@
-// Rows that a run is asked to show (logits, hidden states, routing), collected by each rank and brought to rank 0,
-// where the sink gets them.
+// Rows that a run is asked to show (logits, hidden states, routing), collected by each rank and
+// brought to rank 0, where the sink gets them.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@ class CaptureLog {
   void hidden(int request, int64_t position, int layer, std::span<const float> row);
   void routing(int request, int64_t position, int layer, std::span<const int32_t> experts,
                std::span<const float> weights);
+  void router_logits(int request, int64_t position, int layer, std::span<const float> row);
   std::span<const std::byte> bytes() const { return bytes_; }
 
   // Hands the records of one rank's step to the sink. Error: malformed.

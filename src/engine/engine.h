@@ -1,5 +1,5 @@
-// One rank of the engine: plans steps, runs them, samples, commits. Every rank runs the same code on the same
-// requests (SPMD); a step's tokens count once every rank has finished the step.
+// One rank of the engine: plans steps, runs them, samples, commits. Every rank runs the same code
+// on the same requests (SPMD); a step's tokens count once every rank has finished the step.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 #include "comm/group.h"
 #include "engine/messages.h"
+#include "kernels/kernels.h"
 #include "model/weights.h"
 #include "placement/load.h"
 #include "placement/placement.h"
-#include "kernels/kernels.h"
 
 namespace wingspan {
 
@@ -26,17 +26,16 @@ struct ModelHost {
 };
 
 // Loads the shared part. `threads` share the work.
-Expected<std::shared_ptr<const ModelHost>> load_model_host(ModelConfig config,
-                                                           std::shared_ptr<const WeightSource> source,
-                                                           ComputeMode compute, int threads,
-                                                           LoadProgress* progress);
+Expected<std::shared_ptr<const ModelHost>> load_model_host(
+    ModelConfig config, std::shared_ptr<const WeightSource> source, ComputeMode compute,
+    int threads, LoadProgress* progress);
 
 struct EngineOptions {
   const Kernels* kernels = nullptr;
-  int threads = 1;                   // of this rank
-  int64_t prefill_chunk = 512;       // tokens of one prompt a step
-  int max_sequences_per_rank = 64;   // running at a time
-  int64_t kv_tokens_per_rank = 0;    // positions that the KV blocks of a rank hold
+  int threads = 1;                  // of this rank
+  int64_t prefill_chunk = 512;      // tokens of one prompt a step
+  int max_sequences_per_rank = 64;  // running at a time
+  int64_t kv_tokens_per_rank = 0;   // positions that the KV blocks of a rank hold
 };
 
 // Receives what the run makes. Called on rank 0 only, by its thread, between steps; in the order of
@@ -47,16 +46,22 @@ class RunSink {
   virtual void on_token(int /*request*/, int32_t /*token*/, float /*logprob*/) {}
   virtual void on_finish(int /*request*/, FinishReason /*reason*/) {}
   // Logits at a position: [vocab]. Which rows: Capture::logits.
-  virtual void on_logits(int /*request*/, int64_t /*position*/, std::span<const float> /*logits*/) {}
+  virtual void on_logits(int /*request*/, int64_t /*position*/, std::span<const float> /*logits*/) {
+  }
   // After a decoder layer: [hidden].
   virtual void on_hidden(int /*request*/, int64_t /*position*/, int /*layer*/,
                          std::span<const float> /*hidden*/) {}
   virtual void on_routing(int /*request*/, int64_t /*position*/, int /*layer*/,
-                          std::span<const int32_t> /*experts*/, std::span<const float> /*weights*/) {}
+                          std::span<const int32_t> /*experts*/,
+                          std::span<const float> /*weights*/) {}
+  // [experts]
+  virtual void on_router_logits(int /*request*/, int64_t /*position*/, int /*layer*/,
+                                std::span<const float> /*logits*/) {}
   // After each committed step.
   virtual void on_step(int64_t /*step*/) {}
-  // A further reason to stop, asked on *every* rank's owner thread after a token was sampled (stop texts): true ends
-  // the request with kStop. Thread-safe; state per request; called once for each token in order.
+  // A further reason to stop, asked on *every* rank's owner thread after a token was sampled (stop
+  // texts): true ends the request with kStop. Thread-safe; state per request; called once for each
+  // token in order.
   virtual bool should_stop(int /*request*/, int32_t /*token*/) { return false; }
 };
 
@@ -65,7 +70,8 @@ struct Capture {
   bool prompt_logits = false;  // and every prompt position
   bool hidden = false;
   bool routing = false;
-  bool any() const { return logits || prompt_logits || hidden || routing; }
+  bool router_logits = false;
+  bool any() const { return logits || prompt_logits || hidden || routing || router_logits; }
 };
 
 struct RunOptions {
@@ -83,7 +89,8 @@ struct RunReport {
 class Engine {
  public:
   // Collective. Loads this rank's experts, sizes all buffers, and agrees with the other ranks on
-  // model, placement, numeric profile and kernels; a rank that differs is an error that says in what.
+  // model, placement, numeric profile and kernels; a rank that differs is an error that says in
+  // what.
   static Expected<std::unique_ptr<Engine>> create(Group& group,
                                                   std::shared_ptr<const ModelHost> host,
                                                   const Placement& placement,
@@ -92,7 +99,8 @@ class Engine {
   virtual ~Engine() = default;
 
   // Collective: the same requests and options on every rank. May be called again.
-  // Errors: a request that is empty, too long, or names ids outside the vocabulary (kInvalidInput); a lost peer.
+  // Errors: a request that is empty, too long, or names ids outside the vocabulary (kInvalidInput);
+  // a lost peer.
   virtual Expected<RunReport> run(const std::vector<Request>& requests, const RunOptions& options,
                                   RunSink& sink) = 0;
   virtual int64_t expert_weight_bytes() const = 0;

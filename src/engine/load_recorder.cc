@@ -41,8 +41,7 @@ Status LoadRecorder::close_window(Group& group, Channel* channel) {
     for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += theirs[i];
     return {};
   };
-  WS_RETURN_IF_ERROR(
-      gather_to_first(*channel, group, std::as_bytes(std::span(counts_)), add));
+  WS_RETURN_IF_ERROR(gather_to_first(*channel, group, std::as_bytes(std::span(counts_)), add));
   window_.epoch = epoch_;
   window_.tokens = sums_.back();
   const auto experts = static_cast<int64_t>(load_.experts);

@@ -16,8 +16,8 @@ class LoadRecorder {
   LoadRecorder(const ModelConfig& config, int64_t epoch, int64_t window_steps);
 
   void count(int moe_index, int64_t rows, int top_k, const int32_t* experts);
-  // After each committed step; every rank calls it with the same step numbers. Ends a window when it is due. Rank 0
-  // holds the sums.
+  // After each committed step; every rank calls it with the same step numbers. Ends a window when
+  // it is due. Rank 0 holds the sums.
   Status end_step(Group& group, Channel* channel, int64_t step, int64_t rows);
   // Ends the last window.
   Status finish(Group& group, Channel* channel);

@@ -25,9 +25,9 @@ struct Request {
 enum class FinishReason { kNone, kStop, kLength };
 
 struct RequestResult {
-  std::vector<int32_t> output_ids;       // includes the stop id, if one ended it
-  std::vector<float> logprobs;           // of output_ids
-  std::vector<float> prompt_logprobs;    // of prompt tokens 1 … n − 1, only with `score`
+  std::vector<int32_t> output_ids;     // includes the stop id, if one ended it
+  std::vector<float> logprobs;         // of output_ids
+  std::vector<float> prompt_logprobs;  // of prompt tokens 1 … n − 1, only with `score`
   FinishReason finish = FinishReason::kNone;
 };
 

@@ -21,12 +21,9 @@ ForwardLimits limits_of(const ModelConfig& config, const EngineOptions& options,
 
 }  // namespace
 
-Expected<std::unique_ptr<Engine>> RankEngine::create(Group& group,
-                                                     std::shared_ptr<const ModelHost> host,
-                                                     Placement placement, RankExperts experts,
-                                                     DType expert_dtype,
-                                                     const EngineOptions& options,
-                                                     std::unique_ptr<Pool> pool) {
+Expected<std::unique_ptr<Engine>> RankEngine::create(
+    Group& group, std::shared_ptr<const ModelHost> host, Placement placement, RankExperts experts,
+    DType expert_dtype, const EngineOptions& options, std::unique_ptr<Pool> pool) {
   const ModelConfig& config = host->config;
   const ForwardLimits limits = limits_of(config, options, expert_dtype);
   std::unique_ptr<Exchange> exchange;

@@ -1,4 +1,5 @@
-// The engine of one rank: owns what its steps need, and the loop plan -> forward -> sample -> commit.
+// The engine of one rank: owns what its steps need, and the loop plan -> forward -> sample ->
+// commit.
 #pragma once
 
 #include <memory>

@@ -30,8 +30,8 @@ Expected<std::unique_ptr<RunLoop>> RunLoop::create(RankEngine& engine,
         CaptureLog::capacity(engine.host_->config, options.capture, engine.limits_.max_rows);
     WS_ASSIGN(capture, engine.group_.open_channel(capacity, "capture"));
   }
-  return std::unique_ptr<RunLoop>(new RunLoop(engine, requests, options, sink,
-                                              std::move(scheduler), std::move(capture)));
+  return std::unique_ptr<RunLoop>(
+      new RunLoop(engine, requests, options, sink, std::move(scheduler), std::move(capture)));
 }
 
 RunLoop::RunLoop(RankEngine& engine, const std::vector<Request>& requests,
@@ -75,8 +75,8 @@ Expected<RunReport> RunLoop::run() {
 
 bool RunLoop::wants_logits(const Request& request, int64_t position, bool emits) const {
   const bool scored = request.score && position + 1 < static_cast<int64_t>(request.prompt.size());
-  const bool shown = options_.capture.prompt_logits &&
-                     position < static_cast<int64_t>(request.prompt.size());
+  const bool shown =
+      options_.capture.prompt_logits && position < static_cast<int64_t>(request.prompt.size());
   return emits || scored || shown;
 }
 
@@ -164,8 +164,8 @@ Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
     finish = FinishReason::kLength;
   }
   entries_.push_back({CommitEntry::kToken, row.request, token,
-                      engine_.sampler_.log_probability(logits, token),
-                      static_cast<int32_t>(finish), static_cast<int32_t>(position)});
+                      engine_.sampler_.log_probability(logits, token), static_cast<int32_t>(finish),
+                      static_cast<int32_t>(position)});
   return {};
 }
 
@@ -176,16 +176,24 @@ void RunLoop::on_layer(int layer, const float* hidden) {
   }
 }
 
-void RunLoop::on_routing(int moe_index, int64_t rows, const int32_t* experts,
-                         const float* weights) {
+void RunLoop::on_routing(int moe_index, int64_t rows, const int32_t* experts, const float* weights,
+                         const float* logits) {
   const int k = engine_.host_->config.moe.router.top_k;
   loads_.count(moe_index, rows, k, experts);
-  if (!options_.capture.routing) return;
+  const Capture& wanted = options_.capture;
+  if (!wanted.routing && !wanted.router_logits) return;
   const int layer = engine_.placement_.layers[static_cast<size_t>(moe_index)].layer;
   const auto width = static_cast<size_t>(k);
+  const auto all = static_cast<size_t>(engine_.host_->config.moe.router.experts);
   for (size_t r = 0; r < origins_.size(); ++r) {
-    capture_.routing(origins_[r].request, origins_[r].position, layer,
-                     {experts + r * width, width}, {weights + r * width, width});
+    const auto [request, position] = origins_[r];
+    if (wanted.routing) {
+      capture_.routing(request, position, layer, {experts + r * width, width},
+                       {weights + r * width, width});
+    }
+    if (wanted.router_logits) {
+      capture_.router_logits(request, position, layer, {logits + r * all, all});
+    }
   }
 }
 

@@ -1,8 +1,8 @@
-// One run over a set of requests: the state between steps, the same on every rank, and what this rank's rows
-// turn into.
+// One run over a set of requests: the state between steps, the same on every rank, and what this
+// rank's rows turn into.
 //
-// A step: plan (the same on all ranks) -> forward of this rank's rows -> tokens of its sequences -> commit (every
-// rank learns every token). Nothing counts before the commit.
+// A step: plan (the same on all ranks) -> forward of this rank's rows -> tokens of its sequences ->
+// commit (every rank learns every token). Nothing counts before the commit.
 #pragma once
 
 #include <memory>
@@ -28,8 +28,8 @@ class RunLoop final : public StepTap {
   Status on_logits(int64_t index, std::span<const float> logits) override;
   bool wants_layers() const override { return options_.capture.hidden; }
   void on_layer(int layer, const float* hidden) override;
-  void on_routing(int moe_index, int64_t rows, const int32_t* experts,
-                  const float* weights) override;
+  void on_routing(int moe_index, int64_t rows, const int32_t* experts, const float* weights,
+                  const float* logits) override;
 
  private:
   // A row of this rank's step whose logits are wanted.

@@ -1,4 +1,5 @@
-// What ranks tell each other outside the layers: the agreement at start, the commit of a step, captured rows.
+// What ranks tell each other outside the layers: the agreement at start, the commit of a step,
+// captured rows.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,7 @@ struct CommitEntry {
   int32_t request = 0;
   int32_t token = 0;
   float logprob = 0;
-  int32_t finish = 0;  // FinishReason, with kToken
+  int32_t finish = 0;    // FinishReason, with kToken
   int32_t position = 0;  // of the token that the log probability belongs to
 };
 

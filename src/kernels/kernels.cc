@@ -5,13 +5,17 @@
 namespace wingspan {
 namespace {
 
-constexpr Kernels kReference = {"reference",       "scalar",       linear_ref,
-                                gate_up_ref,       rms_norm_ref,   mla_attention_ref,
-                                softmax_ref,       log_sum_exp_ref, combine_ref};
+// The reference is judged by what the same build could do.
+constexpr Kernels kReference = {
+    "reference",         "scalar",    linear_ref,      gate_up_ref, rms_norm_ref,
+    mla_attention_ref,   softmax_ref, log_sum_exp_ref, combine_ref, baseline::probe_fma,
+    baseline::probe_read};
 
-#define WINGSPAN_PORTABLE_TABLE(isa, text)                                             \
-  {"portable",         text,         isa::linear,      isa::gate_up, isa::rms_norm, \
-   isa::mla_attention, isa::softmax, isa::log_sum_exp, isa::combine}
+#define WINGSPAN_PORTABLE_TABLE(isa, text)                                                        \
+  {                                                                                               \
+    "portable", text, isa::linear, isa::gate_up, isa::rms_norm, isa::mla_attention, isa::softmax, \
+        isa::log_sum_exp, isa::combine, isa::probe_fma, isa::probe_read                           \
+  }
 
 constexpr Kernels kPortable[] = {
     WINGSPAN_PORTABLE_TABLE(baseline, "baseline"),

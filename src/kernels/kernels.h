@@ -24,6 +24,9 @@ struct Kernels {
   void (*softmax)(const float*, int64_t, float*) = nullptr;
   LogSumExp (*log_sum_exp)(const float*, int64_t) = nullptr;
   void (*combine)(const float* const*, const float*, int, int64_t, float*) = nullptr;
+  // probe.h; what they return only keeps the work from being left out.
+  float (*probe_fma)(int64_t rounds) = nullptr;
+  float (*probe_read)(const float* x, int64_t n) = nullptr;
 };
 
 // Names that choose_kernels accepts on this machine, "auto" first.

@@ -1,4 +1,5 @@
-// The portable kernels, compiled once for each instruction set in a namespace of its own (cmake/kernels.cmake).
+// The portable kernels, compiled once for each instruction set in a namespace of its own
+// (cmake/kernels.cmake).
 #pragma once
 
 #include "kernels/combine.h"
@@ -17,6 +18,8 @@
   LogSumExp log_sum_exp(const float* x, int64_t n);                                     \
   void combine(const float* const* rows, const float* weights, int count, int64_t cols, \
                float* out);                                                             \
+  float probe_fma(int64_t rounds);                                                      \
+  float probe_read(const float* x, int64_t n);                                          \
   }
 
 WINGSPAN_DECLARE_PORTABLE(baseline)

@@ -94,5 +94,7 @@ ParameterCount count_parameters(const ModelConfig& config);
 // What a checkpoint of `dtype` weighs on disk without MTP layers: matrices that may be FP8 in
 // `dtype` (with their block scales), the others BF16 then, e_score_correction_bias float32.
 int64_t checkpoint_bytes(const ModelConfig& config, DType dtype);
+// One routed expert of it; 0 without MoE layers.
+int64_t expert_checkpoint_bytes(const ModelConfig& config, DType dtype);
 
 }  // namespace wingspan

@@ -154,7 +154,8 @@ Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const Ste
   ops_.rms_norm(hidden_.as<float>(), config_.hidden, lw.post_attention_norm, config_.rms_eps,
                 normed_.as<float>(), config_.hidden, rows);
   route(w, rows);
-  tap.on_routing(moe_index, rows, expert_ids_.as<int32_t>(), expert_weights_.as<float>());
+  tap.on_routing(moe_index, rows, expert_ids_.as<int32_t>(), expert_weights_.as<float>(),
+                 router_logits_.as<float>());
   lap(times_.router_ns);
 
   const Rows x = ops_.pack(limits_.expert_dtype, normed_.as<float>(), config_.hidden, rows,

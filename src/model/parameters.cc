@@ -66,9 +66,17 @@ int64_t checkpoint_bytes(const ModelConfig& config, DType dtype) {
   for (int layer = 0; layer < config.layers; ++layer) {
     for (const TensorSpec& spec : layer_tensors(config, layer)) total += stored_bytes(spec, dtype);
     if (config.mlp[static_cast<size_t>(layer)] != MlpKind::kMoe) continue;
-    for (const TensorSpec& spec : expert_tensors(config, layer, 0)) {
-      total += config.moe.router.experts * stored_bytes(spec, dtype);
-    }
+    total += config.moe.router.experts * expert_checkpoint_bytes(config, dtype);
+  }
+  return total;
+}
+
+int64_t expert_checkpoint_bytes(const ModelConfig& config, DType dtype) {
+  const auto layers = config.moe_layers();
+  int64_t total = 0;
+  if (layers.empty()) return 0;
+  for (const TensorSpec& spec : expert_tensors(config, layers.front(), 0)) {
+    total += stored_bytes(spec, dtype);
   }
   return total;
 }

@@ -31,9 +31,9 @@ class StepTap {
   // After a decoder layer: [rows][hidden]; only if wants_layers().
   virtual bool wants_layers() const { return false; }
   virtual void on_layer(int /*layer*/, const float* /*hidden*/) {}
-  // The m-th MoE layer's choices: experts, weights [rows][top_k].
+  // The m-th MoE layer's choices: experts, weights [rows][top_k]; logits [rows][experts].
   virtual void on_routing(int /*moe_index*/, int64_t /*rows*/, const int32_t* /*experts*/,
-                          const float* /*weights*/) {}
+                          const float* /*weights*/, const float* /*logits*/) {}
 };
 
 }  // namespace wingspan

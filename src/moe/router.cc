@@ -37,8 +37,8 @@ float group_score(const float* z, int size, GroupScore kind) {
   return kind == GroupScore::kMax || size < 2 ? first : first + second;
 }
 
-// Masks the experts of all but the best groups: a group stays if fewer than `top_groups` beat it. `scores` has
-// room for a score of each group.
+// Masks the experts of all but the best groups: a group stays if fewer than `top_groups` beat it.
+// `scores` has room for a score of each group.
 void keep_best_groups(const RouterSpec& spec, float* z, float* scores) {
   const int size = spec.experts / spec.groups;
   const bool last_wins = fault_is(Fault::kTiesToHighestIndex);
@@ -56,17 +56,35 @@ void keep_best_groups(const RouterSpec& spec, float* z, float* scores) {
   }
 }
 
+// Once a group has given its share, its other experts are masked.
+void close_full_group(const RouterSpec& spec, const int32_t* ids, int chosen, float* z) {
+  const int size = spec.experts / spec.groups, group = ids[chosen - 1] / size;
+  int taken = 0;
+  for (int j = 0; j < chosen; ++j) taken += ids[j] / size == group;
+  if (taken < spec.per_group) return;
+  std::fill(z + group * size, z + (group + 1) * size, -std::numeric_limits<float>::infinity());
+}
+
 }  // namespace
 
 Status RouterSpec::validate() const {
   if (experts < 1 || top_k < 1 || top_k > experts) {
-    return invalid_input(fmt::format("top-{} of {} experts is not possible", top_k, experts), "router");
+    return invalid_input(fmt::format("top-{} of {} experts is not possible", top_k, experts),
+                         "router");
   }
   if (group_score != GroupScore::kNone &&
       (groups < 1 || experts % groups != 0 || top_groups < 1 || top_groups > groups ||
        top_k > experts / groups * top_groups)) {
-    return invalid_input(fmt::format("top-{} of {} experts in {} groups of which {} are kept is not possible",
-                                     top_k, experts, groups, top_groups), "router");
+    return invalid_input(
+        fmt::format("top-{} of {} experts in {} groups of which {} are kept is not possible", top_k,
+                    experts, groups, top_groups),
+        "router");
+  }
+  if (per_group > 0 && (group_score == GroupScore::kNone || per_group > experts / groups ||
+                        top_k > per_group * top_groups)) {
+    return invalid_input(fmt::format("top-{} with {} from each of {} groups is not possible", top_k,
+                                     per_group, top_groups),
+                         "router");
   }
   return {};
 }
@@ -94,6 +112,7 @@ void route_token(const Kernels& kernels, const RouterSpec& spec, const float* lo
     ids[j] = best;
     weights[j] = score[best];
     z[best] = -std::numeric_limits<float>::infinity();
+    if (spec.per_group > 0) close_full_group(spec, ids, j + 1, z);
   }
   if (spec.weights == RouterWeights::kSoftmaxOverSelected) {
     kernels.softmax(weights, spec.top_k, weights);
@@ -103,7 +122,8 @@ void route_token(const Kernels& kernels, const RouterSpec& spec, const float* lo
     float sum = 0;
     for (int j = 0; j < spec.top_k; ++j) sum += weights[j];
     for (int j = 0; j < spec.top_k; ++j) {
-      if (spec.weights == RouterWeights::kRenormalized) weights[j] = weights[j] / (sum + spec.epsilon);
+      if (spec.weights == RouterWeights::kRenormalized)
+        weights[j] = weights[j] / (sum + spec.epsilon);
       weights[j] = weights[j] * spec.scale;
     }
   }

@@ -1,7 +1,8 @@
-// Routing families: router logits -> experts and weights. Each is a pure function of one token's row.
+// Routing families: router logits -> experts and weights. Each is a pure function of one token's
+// row.
 //
-// Float32 throughout; ties go to the lowest index (experts and groups); experts of dropped groups are
-// masked with −infinity. Sources: docs/models.md, table of routing rules.
+// Float32 throughout; ties go to the lowest index (experts and groups); experts of dropped groups
+// are masked with −infinity. Sources: docs/models.md, table of routing rules.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ namespace wingspan {
 enum class Scoring { kSoftmax, kSigmoid };
 enum class GroupScore { kNone, kMax, kTop2Sum };  // how a group is scored when groups are limited
 enum class RouterWeights {
-  kScore,         // the score itself, times `scale`
-  kRenormalized,  // score / (Σ over the chosen + epsilon), times `scale`
+  kScore,                // the score itself, times `scale`
+  kRenormalized,         // score / (Σ over the chosen + epsilon), times `scale`
   kSoftmaxOverSelected,  // gpt-oss: top-k on logits, softmax over them
   kSigmoidTop1,          // Llama 4: top-k on logits, sigmoid of each
 };
@@ -29,6 +30,8 @@ struct RouterSpec {
   GroupScore group_score = GroupScore::kNone;
   int groups = 1;
   int top_groups = 1;  // groups kept
+  // > 0: a coarse → fine hierarchy, groups first, then at most so many experts within each.
+  int per_group = 0;
   float scale = 1;
   float epsilon = 0;  // in the renormalisation (DeepSeek-V3: 1e-20)
 

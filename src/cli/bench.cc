@@ -1,0 +1,251 @@
+// wingspan bench: prefill and decode over batch sizes and EP widths, beside what the machine could
+// do.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/bench_probe.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/lists.h"
+#include "cli/synthetic.h"
+#include "cli/table.h"
+#include "cli/version.h"
+#include "cli/width_run.h"
+#include "model/memory.h"
+
+namespace wingspan {
+namespace {
+
+struct BenchOptions {
+  ModelOptions model;
+  std::string synthetic, batches = "1,4,16", widths = "1";
+  int64_t vocab = 32768, prompt_tokens = 64, decode_tokens = 16;
+  int rounds = 3;
+  bool json = false;
+};
+
+constexpr const char* kExamples = R"(Examples:
+  wingspan bench --model models/wren --batch 1,16,64 --ep 1,8,64
+  wingspan bench --synthetic 4,512,64,8,256 --batch 1,16
+)";
+
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+Spread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+struct Cell {
+  int ranks = 1;
+  int64_t batch = 1;
+  Spread prefill, decode;                      // tokens/s
+  double prefill_limit = 0, decode_limit = 0;  // tokens/s
+  StepTimes parts;                             // decode, of the last round
+};
+
+// Weights and operations of one step that has `rows` rows of which `distinct` (expert, layer) pairs
+// get some.
+struct Work {
+  double bytes = 0, flops = 0;
+};
+Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows, double distinct,
+               double kv_tokens) {
+  const ModelConfig& c = s.config;
+  const ParameterCount n = count_parameters(c);
+  const double head = static_cast<double>(c.vocab * c.hidden);
+  const auto embedding =
+      static_cast<double>(c.vocab * c.hidden) * static_cast<double>(dtype_size(s.checkpoint_dtype));
+  const double shared =
+      static_cast<double>(shared_weight_bytes(c, s.compute, s.checkpoint_dtype)) - embedding;
+  Work w;
+  w.bytes = shared * ranks +
+            distinct * static_cast<double>(expert_bytes(c, s.compute, s.checkpoint_dtype)) +
+            kv_tokens * static_cast<double>(kv_bytes_per_token(c, s.compute));
+  w.flops = 2 * (rows * (static_cast<double>(n.active_per_token) - head) + heads_rows * head);
+  return w;
+}
+
+double limit_seconds(const Work& w, const MachineProbe& p) {
+  return std::max(w.bytes / (p.read_gb_s * 1e9), w.flops / (p.peak_gflop_s * 1e9));
+}
+
+// Distinct experts that the steps of one kind activate, mean per step, from a run that records each
+// step.
+double distinct_experts(const Load& load, int64_t first, int64_t last) {
+  double sum = 0, steps = 0;
+  for (const LoadWindow& w : load.windows) {
+    if (w.first_step < first || w.first_step >= last) continue;
+    ++steps;
+    for (const auto& layer : w.load) {
+      sum += static_cast<double>(
+          std::count_if(layer.begin(), layer.end(), [](int64_t n) { return n > 0; }));
+    }
+  }
+  return steps > 0 ? sum / steps : 0;
+}
+
+Expected<Cell> measure(const BenchOptions& o, const SessionSetup& s,
+                       const std::shared_ptr<const ModelHost>& host, const MachineProbe& probe,
+                       int ranks, int64_t batch) {
+  Cell cell;
+  cell.ranks = ranks;
+  cell.batch = batch;
+  const auto requests =
+      random_requests(s.config, static_cast<int>(batch), o.prompt_tokens, o.decode_tokens, 11);
+  WS_ASSIGN(WidthRun counted, run_width(s, host, ranks, requests, 1));
+  std::vector<double> prefill, decode;
+  for (int round = 0; round < o.rounds; ++round) {
+    WS_ASSIGN(WidthRun run, run_width(s, host, ranks, requests, 0));
+    prefill.push_back(static_cast<double>(run.prompt_tokens) /
+                      (static_cast<double>(std::max<int64_t>(1, run.prefill.total_ns)) * 1e-9));
+    decode.push_back(static_cast<double>(run.decode_tokens) /
+                     (static_cast<double>(std::max<int64_t>(1, run.decode.total_ns)) * 1e-9));
+    cell.parts = run.decode;
+  }
+  cell.prefill = spread_of(prefill);
+  cell.decode = spread_of(decode);
+  const auto prefill_steps = std::max<int64_t>(1, counted.prefill.steps);
+  const int64_t all_steps = prefill_steps + counted.decode.steps;
+  const int64_t first = counted.load.windows.empty() ? 0 : counted.load.windows[0].first_step;
+  const auto rows = static_cast<double>(batch);
+  const double kv = rows * static_cast<double>(o.prompt_tokens + o.decode_tokens / 2);
+  const Work d =
+      step_work(s, ranks, rows, rows,
+                distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv);
+  cell.decode_limit = rows / limit_seconds(d, probe);
+  const double step_rows =
+      rows * static_cast<double>(o.prompt_tokens) / static_cast<double>(prefill_steps);
+  const Work p = step_work(s, ranks, step_rows, rows / static_cast<double>(prefill_steps),
+                           distinct_experts(counted.load, first, first + prefill_steps), 0);
+  cell.prefill_limit = step_rows / limit_seconds(p, probe);
+  return cell;
+}
+
+std::string spread_text(const Spread& s) {
+  return fmt::format("{:.0f} ({:.0f}–{:.0f})", s.median, s.least, s.most);
+}
+
+Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineProbe& probe,
+                   const std::vector<Cell>& cells) {
+  Table table({"EP", "batch", "prefill tokens/s", "of limit", "decode tokens/s", "of limit",
+               "attention", "dispatch", "GroupGEMM", "combine"});
+  OrderedJson rows = OrderedJson::array();
+  for (const Cell& c : cells) {
+    const double total = static_cast<double>(std::max<int64_t>(1, c.parts.total_ns));
+    const auto share = [&](int64_t ns) {
+      return fmt::format("{:.0f} %", 100 * static_cast<double>(ns) / total);
+    };
+    table.add({std::to_string(c.ranks), std::to_string(c.batch), spread_text(c.prefill),
+               fmt::format("{:.2f}", c.prefill.median / c.prefill_limit), spread_text(c.decode),
+               fmt::format("{:.2f}", c.decode.median / c.decode_limit), share(c.parts.attention_ns),
+               share(c.parts.dispatch_ns), share(c.parts.group_gemm_ns),
+               share(c.parts.combine_ns)});
+    const auto spread = [](const Spread& x) {
+      return OrderedJson{{"median", x.median}, {"min", x.least}, {"max", x.most}};
+    };
+    rows.push_back({{"ep", c.ranks},
+                    {"batch", c.batch},
+                    {"prefill_tokens_per_s", spread(c.prefill)},
+                    {"prefill_limit_tokens_per_s", c.prefill_limit},
+                    {"decode_tokens_per_s", spread(c.decode)},
+                    {"decode_limit_tokens_per_s", c.decode_limit},
+                    {"decode_ms",
+                     {{"attention", static_cast<double>(c.parts.attention_ns) * 1e-6},
+                      {"router", static_cast<double>(c.parts.router_ns) * 1e-6},
+                      {"dispatch", static_cast<double>(c.parts.dispatch_ns) * 1e-6},
+                      {"group_gemm", static_cast<double>(c.parts.group_gemm_ns) * 1e-6},
+                      {"combine", static_cast<double>(c.parts.combine_ns) * 1e-6},
+                      {"shared", static_cast<double>(c.parts.shared_ns) * 1e-6},
+                      {"head", static_cast<double>(c.parts.head_ns) * 1e-6},
+                      {"commit", static_cast<double>(c.parts.commit_ns) * 1e-6},
+                      {"total", total * 1e-6}}}});
+  }
+  if (o.json) {
+    OrderedJson doc = {
+        {"model", s.config.name},
+        {"kernel", s.kernels->name},
+        {"compute", compute_mode_name(s.compute)},
+        {"threads", s.options.threads},
+        {"probe", {{"read_gb_s", probe.read_gb_s}, {"peak_gflop_s", probe.peak_gflop_s}}}};
+    doc["rows"] = rows;
+    return print_json(doc);
+  }
+  WS_RETURN_IF_ERROR(print_out(
+      fmt::format("{}, kernels {} ({}), compute {}, {} threads; this machine reads {:.1f} GB/s and "
+                  "multiplies at "
+                  "{:.0f} GFLOP/s\n\n{}\nMedian (least–most) of {} rounds. The limit counts the "
+                  "weights that a step must "
+                  "read (experts that get no token are not read) and its multiplications.\n",
+                  s.config.name, s.kernels->name, s.kernels->variant, compute_mode_name(s.compute),
+                  s.options.threads, probe.read_gb_s, probe.peak_gflop_s, table.text(), o.rounds)));
+  return flush_out();
+}
+
+Expected<SessionSetup> prepare(const BenchOptions& o) {
+  if (o.synthetic.empty() == o.model.model.empty()) {
+    return invalid_input("give either --model or --synthetic", "bench",
+                         "see wingspan bench --help");
+  }
+  if (o.synthetic.empty()) return prepare_session(o.model);
+  WS_ASSIGN(ModelConfig config, synthetic_config(o.synthetic, o.vocab));
+  ModelOptions options = o.model;
+  options.model = "--synthetic";
+  return prepare_session(options, std::move(config), synthetic_source(DType::kBF16, 1));
+}
+
+Status bench(const BenchOptions& o) {
+  if (o.json) quiet_notes();
+  WS_ASSIGN(auto batches, parse_numbers(o.batches, "--batch", 1, 4096));
+  WS_ASSIGN(auto widths, parse_numbers(o.widths, "--ep", 1, kMaxRanks));
+  WS_ASSIGN(SessionSetup s, prepare(o));
+  const int64_t largest = *std::max_element(batches.begin(), batches.end());
+  const auto requests =
+      random_requests(s.config, static_cast<int>(largest), o.prompt_tokens, o.decode_tokens, 11);
+  WS_RETURN_IF_ERROR(check_request(s.config, requests[0]));
+  note("measuring this machine");
+  const MachineProbe probe = probe_machine(*s.kernels, s.options.threads);
+  WS_ASSIGN(auto host, load_session(s, limits_for(requests, 1)));
+  std::vector<Cell> cells;
+  for (const int64_t ranks : widths) {
+    for (const int64_t batch : batches) {
+      note(fmt::format("EP {}, batch {}", ranks, batch));
+      WS_ASSIGN(Cell cell, measure(o, s, host, probe, static_cast<int>(ranks), batch));
+      cells.push_back(cell);
+    }
+  }
+  return print_cells(o, s, probe, cells);
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Command& selected) {
+  auto* command =
+      app.add_subcommand("bench", "Measure prefill and decode beside the machine's limits");
+  auto options = std::make_shared<BenchOptions>();
+  BenchOptions& o = *options;
+  add_model_options(*command, o.model, false, false);
+  command->add_option("--synthetic", o.synthetic,
+                      "layers,hidden,experts,top-k,moe-intermediate: random weights");
+  command->add_option("--vocab", o.vocab, "vocabulary of a synthetic model")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 22))
+      ->capture_default_str();
+  command->add_option("--batch", o.batches, "sequences in all")->capture_default_str();
+  command->add_option("--ep", o.widths, "EP widths")->capture_default_str();
+  command->add_option("--prompt-tokens", o.prompt_tokens, "of each sequence")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--decode-tokens", o.decode_tokens, "of each sequence")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--rounds", o.rounds, "of which the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", o.json, "one JSON document on stdout");
+  command->footer(kExamples);
+  command->callback([options, &selected] { selected = [options] { return bench(*options); }; });
+}
+
+}  // namespace wingspan

@@ -1,0 +1,36 @@
+// Decode steps of one model over an EP width with a fixed batch per rank: what bench, demo and lab
+// width measure.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cli/session.h"
+
+namespace wingspan {
+
+struct WidthRun {
+  int ranks = 1;
+  std::vector<RequestResult> results;  // with the log probabilities
+  StepTimes prefill, decode;           // rank 0's
+  Load load;
+  BalanceSummary balance;
+  int64_t prompt_tokens = 0, decode_tokens = 0;
+  double weight_bytes = 0;  // of a rank: shared weights and rank 0's experts
+};
+
+// Requests with random ids: the same for the same arguments.
+std::vector<Request> random_requests(const ModelConfig& config, int count, int64_t prompt_tokens,
+                                     int64_t new_tokens, uint64_t seed);
+
+// Runs `requests` over `ranks` loopback ranks with a contiguous placement. `load_window` as in
+// RunOptions.
+Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const ModelHost> host,
+                             int ranks, const std::vector<Request>& requests,
+                             int64_t load_window = 0);
+
+// Same ids and log probabilities, bit for bit.
+bool same_bits(const std::vector<RequestResult>& a, const std::vector<RequestResult>& b);
+
+}  // namespace wingspan
