@@ -13,9 +13,9 @@ function(wingspan_module name)
 endfunction()
 
 # Absence is a file, not an #ifdef: exactly one of the two is built.
-if(WINGSPAN_MPI AND MPI_C_FOUND)
+if(WINGSPAN_MPI AND MPI_CXX_FOUND)
   set(absent_mpi no_mpi.cc)
-  set(mpi_target MPI::MPI_C)
+  set(mpi_target MPI::MPI_CXX)
 else()
   set(absent_mpi mpi.cc)
   set(mpi_target "")

@@ -53,7 +53,7 @@ int run_selected(const Command& selected) {
     Status status = selected();
     if (status) status = flush_out();
     const int code = status ? 0 : report(status.error());
-    shut_down_mpi(!status);
+    shut_down_mpi(!status, code);
     return code;
   } catch (const std::bad_alloc&) {
     return report({ErrorKind::kFailed, "out of memory", "", "use a smaller model or batch"});

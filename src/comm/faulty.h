@@ -1,5 +1,5 @@
-// A twin that misbehaves on purpose, from a seed: delays, stops, dies, or flips a bit, so that tests
-// can see what the ranks make of it.
+// A twin that misbehaves on purpose, from a seed: delays, stops, dies, or flips a bit, so that
+// tests can see what the ranks make of it.
 #pragma once
 
 #include <cstdint>

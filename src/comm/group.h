@@ -1,8 +1,8 @@
 // A group of ranks and the exchanges between them. comm knows bytes; it never knows what they mean.
 //
-// Rank code is SPMD: every rank makes the same sequence of rounds on every channel, also with nothing
-// to say. All waiting of a rank goes through its Group, so a peer that dies or stops is a diagnosed
-// error on every other rank, never a hang.
+// Rank code is SPMD: every rank makes the same sequence of rounds on every channel, also with
+// nothing to say. All waiting of a rank goes through its Group, so a peer that dies or stops is a
+// diagnosed error on every other rank, never a hang.
 #pragma once
 
 #include <cstddef>
@@ -19,22 +19,23 @@ namespace wingspan {
 // Where the rank is, for diagnoses: "step 17, layer 3, dispatch".
 struct Progress {
   int64_t step = 0;
-  int layer = -1;              // −1: outside the layers
+  int layer = -1;             // −1: outside the layers
   const char* exchange = "";  // static string: "dispatch", "combine", "commit", "start", …
 };
 
 // An all-to-all of non-static sizes, repeated in rounds.
 //
-// Every ordered pair (sender, receiver) has a region of `capacity` bytes; the sender writes its rows
-// there and posts how many bytes count, so no counts are exchanged first. A round of one rank:
+// Every ordered pair (sender, receiver) has a region of `capacity` bytes; the sender writes its
+// rows there and posts how many bytes count, so no counts are exchanged first. A round of one rank:
 //
-//   for each peer p:  write into send_region(p); post(p, bytes)     // once per peer, 0 bytes allowed
-//   for each peer p:  wait(p) -> the bytes p posted to me, readable in place
-//   finish()                                                        // done with what was received
+//   for each peer p:  write into send_region(p); post(p, bytes)     // once per peer, 0 bytes
+//   allowed for each peer p:  wait(p) -> the bytes p posted to me, readable in place finish() //
+//   done with what was received
 //
-// A rank posts to itself too, and to all peers before it waits for any. Regions are double-buffered: what was received in round n stays
-// readable until this rank calls finish() for round n; a sender may fill round n + 1 at once, and is
-// held back in send_region() of round n + 2 only until the receiver finished round n.
+// A rank posts to itself too, and to all peers before it waits for any. Regions are
+// double-buffered: what was received in round n stays readable until this rank calls finish() for
+// round n; a sender may fill round n + 1 at once, and is held back in send_region() of round n + 2
+// only until the receiver finished round n.
 class Channel {
  public:
   virtual ~Channel() = default;

@@ -31,7 +31,8 @@ class LoopbackChannel final : public Channel {
     WS_RETURN_IF_ERROR(wait_writable(peer));
     state_->size(peer, rank_, round_) = bytes;
     if (++posts_ < state_->ranks) return {};
-    // All peers have their rows: one store tells them, and the last rank of the round wakes the sleepers.
+    // All peers have their rows: one store tells them, and the last rank of the round wakes the
+    // sleepers.
     posts_ = 0;
     posted_round_ = round_ + 1;
     state_->rank[static_cast<size_t>(rank_)].posted.store(round_ + 1, std::memory_order_release);
@@ -50,9 +51,7 @@ class LoopbackChannel final : public Channel {
       WS_RETURN_IF_ERROR(world_->wait(
           rank_, state_->posted_gate,
           [&] { return posted.load(std::memory_order_acquire) > round_; },
-          [&](int r) {
-            return state_->rank[static_cast<size_t>(r)].posted.load() <= round_;
-          }));
+          [&](int r) { return state_->rank[static_cast<size_t>(r)].posted.load() <= round_; }));
     }
     return std::span<const std::byte>(state_->region(rank_, peer, round_),
                                       state_->size(rank_, peer, round_));

@@ -1,4 +1,5 @@
-// Ranks as threads of this process; regions are plain shared memory, so nothing is copied on the way.
+// Ranks as threads of this process; regions are plain shared memory, so nothing is copied on the
+// way.
 #pragma once
 
 #include <functional>

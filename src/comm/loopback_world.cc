@@ -14,10 +14,10 @@
 namespace wingspan {
 namespace {
 
-constexpr int kSpins = 4000;   // some 40 µs, where every rank has a core
-constexpr int kYields = 40;    // laps of the run queue, where ranks share cores
-// A sleeping waiter wakes ten times a second for some 20 µs; a rank that computes gets far more, even as one
-// of 64 on two cores.
+constexpr int kSpins = 4000;  // some 40 µs, where every rank has a core
+constexpr int kYields = 40;   // laps of the run queue, where ranks share cores
+// A sleeping waiter wakes ten times a second for some 20 µs; a rank that computes gets far more,
+// even as one of 64 on two cores.
 constexpr double kAliveShare = 0.002;
 
 // Nanoseconds that a thread of this process has run, or −1 if it has ended.
@@ -85,8 +85,9 @@ void LoopbackWorld::abort(int rank, const Error& error) {
     if (aborted_.load()) return;
     failed_rank_ = rank;
     original_ = error;
-    told_ = {ErrorKind::kPeerLost, fmt::format("rank {} failed{}: {}", rank, place(rank), error.what),
-             error.where, error.fix};
+    told_ = {ErrorKind::kPeerLost,
+             fmt::format("rank {} failed{}: {}", rank, place(rank), error.what), error.where,
+             error.fix};
     aborted_.store(true, std::memory_order_release);
   }
   for (auto& weak : all_channels_) {
@@ -142,12 +143,11 @@ Status LoopbackWorld::check_life(int rank, const std::vector<int64_t>& cpu_ns, i
   const double share =
       static_cast<double>(now - before) / (static_cast<double>(options_.deadline_ms) * 750'000.0);
   if (!ended && before >= 0 && share > kAliveShare) return {};
-  const Error lost{ErrorKind::kPeerLost,
-                   fmt::format("rank {} {}{}", behind, ended ? "ended" : "stopped answering",
-                               place(behind)),
-                   fmt::format("rank {} waited {:.1f} s", rank,
-                               static_cast<double>(waited_ms) * 1e-3),
-                   "look at that rank's own messages; start the run again"};
+  const Error lost{
+      ErrorKind::kPeerLost,
+      fmt::format("rank {} {}{}", behind, ended ? "ended" : "stopped answering", place(behind)),
+      fmt::format("rank {} waited {:.1f} s", rank, static_cast<double>(waited_ms) * 1e-3),
+      "look at that rank's own messages; start the run again"};
   abort(behind, lost);
   return Unexpected(lost);
 }

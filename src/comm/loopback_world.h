@@ -1,4 +1,5 @@
-// What the loopback ranks of one group share: where each one is, whether the run was aborted, and how to wait.
+// What the loopback ranks of one group share: where each one is, whether the run was aborted, and
+// how to wait.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ struct alignas(128) RankState {
   std::atomic<int64_t> step{0};
   std::atomic<int> layer{-1};
   std::atomic<const char*> exchange{""};
-  std::atomic<int> thread_id{0};   // of the kernel; 0 before the first call
-  std::atomic<bool> gone{false};   // its thread has ended
+  std::atomic<int> thread_id{0};  // of the kernel; 0 before the first call
+  std::atomic<bool> gone{false};  // its thread has ended
 };
 
 // A rank's words of one channel.
@@ -68,8 +69,8 @@ class LoopbackWorld {
   Expected<std::shared_ptr<ChannelState>> channel(size_t index, size_t capacity,
                                                   const std::string& name);
 
-  // Waits until `ready()`. `gate` is opened by those who make it true. On the way watches for an abort and for
-  // lost peers; `missing(rank)` says whom the wait needs.
+  // Waits until `ready()`. `gate` is opened by those who make it true. On the way watches for an
+  // abort and for lost peers; `missing(rank)` says whom the wait needs.
   template <class Ready, class Missing>
   Status wait(int rank, Gate& gate, const Ready& ready, const Missing& missing);
 
@@ -85,7 +86,8 @@ class LoopbackWorld {
   // Sleeps on the gate for at most a tenth of a second, unless it has changed since `seen`.
   static void sleep_on(Gate& gate, uint32_t seen);
   static int64_t now_ms();
-  // OK, or who is lost: a needed rank whose thread ended, or got no CPU time since `cpu_ns` was read.
+  // OK, or who is lost: a needed rank whose thread ended, or got no CPU time since `cpu_ns` was
+  // read.
   Status check_life(int rank, const std::vector<int64_t>& cpu_ns, int64_t waited_ms,
                     const std::vector<bool>& needed);
   void read_cpu_times(std::vector<int64_t>& out);

@@ -21,9 +21,14 @@ MpiLaunch mpi_launch();
 std::string mpi_version();
 
 // Initialises MPI on the first call (MPI_THREAD_FUNNELED) and returns this process's handle on the
-// world. Error: not built in.
+// world; collective, as often as wanted. Error: not built in.
+//
+// Lost peers: a process of the same machine is watched by its processor time, as loopback ranks
+// are; one on another machine is lost when it is silent for the deadline within a step (ten minutes
+// at the start, when ranks load at different speeds).
 Expected<std::unique_ptr<Group>> make_mpi(const GroupOptions& options = {});
-// Finalises MPI if it was initialised. After a lost peer: ends without waiting for it.
-void shut_down_mpi(bool peer_lost);
+// Finalises MPI if it was initialised. After a failure it ends the process with `exit_code` at
+// once, since finalising would wait for peers that may be gone.
+void shut_down_mpi(bool failed, int exit_code);
 
 }  // namespace wingspan

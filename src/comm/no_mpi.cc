@@ -10,6 +10,6 @@ Expected<std::unique_ptr<Group>> make_mpi(const GroupOptions&) {
                        "install libopenmpi-dev and build again, or use --transport loopback");
 }
 
-void shut_down_mpi(bool) {}
+void shut_down_mpi(bool, int) {}
 
 }  // namespace wingspan
