@@ -20,8 +20,9 @@ struct JsonLimits {
   int max_depth = 64;
 };
 
-// Parses one UTF-8 document. Errors (kInvalidInput): not JSON, not UTF-8, trailing text, a duplicate
-// key, too deep, too long, a number that is not finite. `where` (usually the path) goes into them.
+// Parses one UTF-8 document. Errors (kInvalidInput): not JSON, not UTF-8, trailing text, a
+// duplicate key, too deep, too long, a number that is not finite. `where` (usually the path) goes
+// into them.
 Expected<Json> parse_json(std::string_view text, const std::string& where, JsonLimits limits = {});
 
 // Typed access to one object. Every error names `where` and the key.

@@ -20,8 +20,8 @@ class Rng {
  public:
   explicit Rng(uint64_t seed, uint64_t stream = 0) : seed_(seed), stream_(stream) {}
   uint64_t next();
-  double uniform();              // [0, 1)
-  double normal();               // mean 0, variance 1 (Box-Muller)
+  double uniform();                // [0, 1)
+  double normal();                 // mean 0, variance 1 (Box-Muller)
   uint64_t below(uint64_t bound);  // [0, bound), without modulo bias; bound ≥ 1
 
  private:

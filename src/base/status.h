@@ -46,16 +46,16 @@ Unexpected peer_lost(std::string what, std::string where = "", std::string fix =
 #define WS_CONCAT(a, b) WS_CONCAT_INNER(a, b)
 
 // Returns the error of `expr` from the enclosing function, if it holds one.
-#define WS_RETURN_IF_ERROR(expr)                                             \
-  do {                                                                       \
-    if (auto ws_status_ = (expr); !ws_status_) {                             \
-      return ::wingspan::Unexpected(std::move(ws_status_).error());          \
-    }                                                                        \
+#define WS_RETURN_IF_ERROR(expr)                                    \
+  do {                                                              \
+    if (auto ws_status_ = (expr); !ws_status_) {                    \
+      return ::wingspan::Unexpected(std::move(ws_status_).error()); \
+    }                                                               \
   } while (0)
 
 // WS_ASSIGN(auto x, make_x()): declares or assigns x, or returns the error.
 #define WS_ASSIGN(lhs, expr) WS_ASSIGN_INNER(WS_CONCAT(ws_expected_, __COUNTER__), lhs, expr)
-#define WS_ASSIGN_INNER(tmp, lhs, expr)                                      \
-  auto tmp = (expr);                                                         \
-  if (!tmp) return ::wingspan::Unexpected(std::move(tmp).error());           \
+#define WS_ASSIGN_INNER(tmp, lhs, expr)                            \
+  auto tmp = (expr);                                               \
+  if (!tmp) return ::wingspan::Unexpected(std::move(tmp).error()); \
   lhs = *std::move(tmp)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -43,6 +44,12 @@ std::string command_path(const CLI::App& app) {
   return path;
 }
 
+bool is_command(const CLI::App& app, const std::string& name) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(commands.begin(), commands.end(),
+                     [&](const CLI::App* c) { return c->get_name() == name; });
+}
+
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const std::string path = command_path(app);
   return report({ErrorKind::kInvalidInput, error.what(), path, "see " + path + " --help"});
@@ -79,6 +86,10 @@ int run_app(int argc, const char* const* argv) {
   add_lab_command(app, selected);
   add_bench_command(app, selected);
   add_demo_command(app, selected);
+  if (argc > 1 && argv[1][0] != '-' && !is_command(app, argv[1])) {
+    return report({ErrorKind::kInvalidInput, fmt::format("unknown command \"{}\"", argv[1]), "",
+                   "see wingspan --help"});
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {

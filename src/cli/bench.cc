@@ -61,7 +61,8 @@ Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows,
   const double shared =
       static_cast<double>(shared_weight_bytes(c, s.compute, s.checkpoint_dtype)) - embedding;
   Work w;
-  w.bytes = shared * ranks +
+  // A rank without rows reads nothing.
+  w.bytes = shared * std::min(static_cast<double>(ranks), rows) +
             distinct * static_cast<double>(expert_bytes(c, s.compute, s.checkpoint_dtype)) +
             kv_tokens * static_cast<double>(kv_bytes_per_token(c, s.compute));
   w.flops = 2 * (rows * (static_cast<double>(n.active_per_token) - head) + heads_rows * head);

@@ -85,6 +85,7 @@ Status write_domains(const DemoOptions& o, const SessionSetup& s,
     }));
     WS_RETURN_IF_ERROR(printer.status());
     WS_RETURN_IF_ERROR(print_out("\n\n"));
+    WS_RETURN_IF_ERROR(flush_out());
     page.add_domain(domain.name, domain.prompt, printer.text(), load);
   }
   return {};

@@ -25,7 +25,7 @@ struct RouteOptions {
 
 constexpr const char* kExamples = R"(Examples:
   wingspan lab route --model models/wren
-  wingspan lab route --model models/wren --prompt "def main():" --groups 16 --top-groups 4 --html route.html
+  wingspan lab route --model models/wren --prompt "def main():" --groups 16 --html route.html
 )";
 
 // The router's logits of each position, as the forward pass computed them.

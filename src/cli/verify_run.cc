@@ -86,8 +86,9 @@ std::vector<std::vector<int>> batches_of(BatchOrder order, size_t prompts) {
 }  // namespace
 
 std::string Variant::name() const {
-  return fmt::format("ep {} {}, {}, chunk {}, {} threads, {}", ranks, placement, batch_name(batch),
-                     chunk, threads, kernels == nullptr ? "" : kernels->name);
+  return fmt::format("ep {} {}, {}, chunk {}, {} thread{}, {} ({})", ranks, placement,
+                     batch_name(batch), chunk, threads, threads == 1 ? "" : "s", kernels->name,
+                     kernels->variant);
 }
 
 Difference compare(const Shown& reference, const Shown& other) {

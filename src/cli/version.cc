@@ -55,8 +55,8 @@ std::string version_text() {
   text += fmt::format("cpu:        {}; {} cores, {} NUMA nodes\n", cpu_features(), machine_cores(),
                       machine_numa_nodes());
   text += fmt::format("kernels:    {}; numeric contract {}\n", kernels, kNumericContractVersion);
-  text += fmt::format("transports: loopback{}\n",
-                      mpi_built_in() ? ", mpi (" + mpi_version() + ")" : "");
+  text +=
+      fmt::format("transports: loopback{}", mpi_built_in() ? ", mpi (" + mpi_version() + ")" : "");
   return text;
 }
 

@@ -26,6 +26,7 @@ namespace {
 constexpr int kAbortTag = 0;          // of the control communicator
 constexpr size_t kAbortBytes = 1024;  // of an abort message
 constexpr int64_t kStartDeadlineMs = 600'000;
+constexpr int64_t kLookMs = 1000;           // how often a long wait looks for dead processes
 constexpr int kTests = 200, kYields = 400;  // then waiting sleeps
 // A rank that waits sleeps most of the time but still tests; one that computes uses far more.
 constexpr double kAliveShare = 0.002;
@@ -144,13 +145,19 @@ class World {
     return Unexpected(error);
   }
 
-  // mpirun ends all processes when one has died: say which.
-  Status ended_from_outside(int peer, int64_t waited_ms) {
+  // A process of this machine that is no more, or −1.
+  int find_ended() const {
     for (int r = 0; r < size_; ++r) {
       if (r == rank_ || !is_local(r)) continue;
       const auto life = look_at_process(homes_[static_cast<size_t>(r)].pid);
-      if (life && life->ended) return lost(r, "ended", waited_ms);
+      if (life && life->ended) return r;
     }
+    return -1;
+  }
+
+  // mpirun ends all processes when one has died: say which.
+  Status ended_from_outside(int peer, int64_t waited_ms) {
+    if (const int gone = find_ended(); gone >= 0) return lost(gone, "ended", waited_ms);
     return lost(peer, "did not answer before this run was told to end (SIGTERM)", waited_ms);
   }
 
@@ -193,7 +200,7 @@ class World {
         progress.exchange[0] != '\0' && std::strcmp(progress.exchange, "start") != 0;
     const int64_t deadline = is_local(peer) || in_step ? options_.deadline_ms : kStartDeadlineMs;
     const int64_t begin = now_ms();
-    int64_t judged = begin;
+    int64_t judged = begin, looked = begin;
     std::vector<int64_t> before;
     for (int64_t laps = 0;; ++laps) {
       if (ready()) return {};
@@ -202,6 +209,10 @@ class World {
       WS_RETURN_IF_ERROR(check());
       const int64_t now = now_ms();
       if (told_to_end != 0) return ended_from_outside(peer, now - begin);
+      if (now - looked > kLookMs) {
+        looked = now;
+        if (const int gone = find_ended(); gone >= 0) return lost(gone, "ended", now - begin);
+      }
       if (before.empty() && now - judged > deadline / 4) before = cpu_times();
       if (now - judged <= deadline) continue;
       WS_RETURN_IF_ERROR(check_life(peer, before, now - begin));

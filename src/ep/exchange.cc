@@ -78,8 +78,8 @@ class WindowExchange final : public Exchange {
 
   Status send_outputs() override {
     for (int peer = 0; peer < group_.size(); ++peer) {
-      const auto bytes = peers_[static_cast<size_t>(peer)].in.pairs *
-                         static_cast<uint64_t>(layout_.output_bytes);
+      const auto bytes =
+          peers_[static_cast<size_t>(peer)].in.pairs * static_cast<uint64_t>(layout_.output_bytes);
       WS_RETURN_IF_ERROR(combine_->post(peer, bytes));
     }
     return dispatch_->finish();
@@ -93,9 +93,9 @@ class WindowExchange final : public Exchange {
       if (p.pairs == 0) continue;  // nothing was sent there, so nothing comes back
       WS_ASSIGN(auto bytes, combine_->wait(peer));
       if (bytes.size() != static_cast<size_t>(p.pairs * layout_.output_bytes)) {
-        return failed(fmt::format("rank {} returned {} bytes for {} rows", peer, bytes.size(),
-                                  p.pairs),
-                      "combine");
+        return failed(
+            fmt::format("rank {} returned {} bytes for {} rows", peer, bytes.size(), p.pairs),
+            "combine");
       }
       p.outputs = bytes.data();
     }
@@ -120,14 +120,14 @@ class WindowExchange final : public Exchange {
 
  private:
   struct Peer {
-    int64_t rows = 0, pairs = 0;            // sent to it
-    int64_t next_pair = 0, next_row = 0;    // while writing
+    int64_t rows = 0, pairs = 0;          // sent to it
+    int64_t next_pair = 0, next_row = 0;  // while writing
     std::byte* region = nullptr;
-    WindowHeader in;                        // received from it
+    WindowHeader in;  // received from it
     const WindowPair* in_pairs = nullptr;
     const std::byte* in_rows = nullptr;
-    float* out_rows = nullptr;              // outputs to it
-    const std::byte* outputs = nullptr;     // outputs from it
+    float* out_rows = nullptr;           // outputs to it
+    const std::byte* outputs = nullptr;  // outputs from it
   };
 
   void enter(const char* exchange) {
@@ -199,9 +199,9 @@ class WindowExchange final : public Exchange {
         Peer& p = peers_[peer];
         if (last_row_[peer] != row) {
           last_row_[peer] = row;
-          std::memcpy(p.region + WindowLayout::rows_offset(p.pairs) +
-                          p.next_row++ * layout_.row_stride,
-                      input.rows + row * input.row_stride, static_cast<size_t>(bytes));
+          std::memcpy(
+              p.region + WindowLayout::rows_offset(p.pairs) + p.next_row++ * layout_.row_stride,
+              input.rows + row * input.row_stride, static_cast<size_t>(bytes));
         }
         const WindowPair pair{static_cast<uint32_t>(p.next_row - 1),
                               static_cast<uint32_t>(choices_[i].local_slot)};
@@ -229,16 +229,16 @@ class WindowExchange final : public Exchange {
     if (h.rows > layout_.max_rows || h.pairs > layout_.max_pairs || h.rows > h.pairs ||
         h.row_stride != layout_.row_stride ||
         static_cast<int64_t>(bytes.size()) != layout_.used(h.rows, h.pairs)) {
-      return malformed(peer, fmt::format("{} rows, {} pairs in {} bytes", h.rows, h.pairs,
-                                         bytes.size()));
+      return malformed(peer,
+                       fmt::format("{} rows, {} pairs in {} bytes", h.rows, h.pairs, bytes.size()));
     }
     p.in_pairs = reinterpret_cast<const WindowPair*>(bytes.data() + WindowLayout::pairs_offset());
     p.in_rows = bytes.data() + WindowLayout::rows_offset(h.pairs);
     for (uint32_t i = 0; i < h.pairs; ++i) {
       if (p.in_pairs[i].row >= h.rows ||
           p.in_pairs[i].local_slot >= static_cast<uint32_t>(local_slots_)) {
-        return malformed(peer, fmt::format("row {}, slot {}", p.in_pairs[i].row,
-                                           p.in_pairs[i].local_slot));
+        return malformed(
+            peer, fmt::format("row {}, slot {}", p.in_pairs[i].row, p.in_pairs[i].local_slot));
       }
     }
     return {};
@@ -285,8 +285,8 @@ class WindowExchange final : public Exchange {
 
 Expected<std::unique_ptr<Exchange>> make_exchange(Group& group, const ExchangeShape& shape) {
   const WindowLayout layout(shape);
-  WS_ASSIGN(auto dispatch, group.open_channel(static_cast<size_t>(layout.dispatch_capacity()),
-                                              "dispatch"));
+  WS_ASSIGN(auto dispatch,
+            group.open_channel(static_cast<size_t>(layout.dispatch_capacity()), "dispatch"));
   WS_ASSIGN(auto combine,
             group.open_channel(static_cast<size_t>(layout.combine_capacity()), "combine"));
   return std::make_unique<WindowExchange>(group, shape, std::move(dispatch), std::move(combine));

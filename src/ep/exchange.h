@@ -24,7 +24,7 @@ struct ExchangeShape {
   int64_t hidden = 0;
   DType row_dtype = DType::kF32;  // of the rows that travel to the experts
   int top_k = 0;
-  int64_t max_rows = 0;   // tokens of one rank in one step
+  int64_t max_rows = 0;     // tokens of one rank in one step
   int max_local_slots = 0;  // of any rank and layer
 };
 

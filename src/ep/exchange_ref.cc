@@ -8,8 +8,8 @@
 namespace wingspan {
 namespace {
 
-// Every rank sends [count] {row, top_k × (rank, slot)} to every rank; outputs travel as one float row
-// for each (token, position), whether that rank computed it or not.
+// Every rank sends [count] {row, top_k × (rank, slot)} to every rank; outputs travel as one float
+// row for each (token, position), whether that rank computed it or not.
 class EveryoneToEveryone final : public Exchange {
  public:
   EveryoneToEveryone(Group& group, const ExchangeShape& shape, std::unique_ptr<Channel> there,
@@ -34,8 +34,7 @@ class EveryoneToEveryone final : public Exchange {
     local_slots_ = map.local_slots();
     choices_.clear();
     for (int64_t i = 0; i < input.count * shape_.top_k; ++i) {
-      choices_.push_back(
-          map.choose(input.experts[i], input.first_token_index + i / shape_.top_k));
+      choices_.push_back(map.choose(input.experts[i], input.first_token_index + i / shape_.top_k));
     }
     for (int peer = 0; peer < group_.size(); ++peer) {
       WS_ASSIGN(auto region, there_->send_region(peer));
@@ -46,8 +45,7 @@ class EveryoneToEveryone final : public Exchange {
         std::memcpy(record + row_bytes_, &choices_[static_cast<size_t>(row * shape_.top_k)],
                     static_cast<size_t>(shape_.top_k) * sizeof(SlotRef));
       }
-      WS_RETURN_IF_ERROR(
-          there_->post(peer, static_cast<size_t>(input.count * record_bytes())));
+      WS_RETURN_IF_ERROR(there_->post(peer, static_cast<size_t>(input.count * record_bytes())));
     }
     count_ = input.count;
     return {};
@@ -130,13 +128,13 @@ class EveryoneToEveryone final : public Exchange {
 Expected<std::unique_ptr<Exchange>> make_exchange_ref(Group& group, const ExchangeShape& shape) {
   const int64_t row = (row_bytes(shape.row_dtype, shape.hidden) + 63) / 64 * 64;
   WS_ASSIGN(auto there,
-            group.open_channel(static_cast<size_t>(
-                                   shape.max_rows * EveryoneToEveryone::record_bytes(shape, row)),
-                               "dispatch"));
-  WS_ASSIGN(auto back, group.open_channel(static_cast<size_t>(shape.max_rows * shape.top_k *
-                                                              shape.hidden) *
-                                              sizeof(float),
-                                          "combine"));
+            group.open_channel(
+                static_cast<size_t>(shape.max_rows * EveryoneToEveryone::record_bytes(shape, row)),
+                "dispatch"));
+  WS_ASSIGN(auto back,
+            group.open_channel(
+                static_cast<size_t>(shape.max_rows * shape.top_k * shape.hidden) * sizeof(float),
+                "combine"));
   return std::make_unique<EveryoneToEveryone>(group, shape, std::move(there), std::move(back));
 }
 

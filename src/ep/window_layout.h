@@ -1,4 +1,5 @@
-// What lies where in a dispatch region: written by the sender, read by the receiver, described once.
+// What lies where in a dispatch region: written by the sender, read by the receiver, described
+// once.
 //
 //   header (64 bytes) | pairs [n_pairs] {row, local slot} | rows [n_rows][row_stride]
 //
@@ -32,7 +33,9 @@ struct WindowLayout {
         output_bytes(shape.hidden * static_cast<int64_t>(sizeof(float))) {}
 
   static constexpr int64_t kAlign = 64;
-  static constexpr int64_t round_up(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+  static constexpr int64_t round_up(int64_t bytes) {
+    return (bytes + kAlign - 1) / kAlign * kAlign;
+  }
 
   static int64_t pairs_offset() { return kAlign; }
   static int64_t rows_offset(int64_t pairs) {

@@ -1,4 +1,5 @@
-// The kernel kinds and the table that a forward pass calls through. The kind is chosen once at start.
+// The kernel kinds and the table that a forward pass calls through. The kind is chosen once at
+// start.
 #pragma once
 
 #include <string>
@@ -31,8 +32,8 @@ struct Kernels {
 
 // Names that choose_kernels accepts on this machine, "auto" first.
 std::vector<std::string> kernel_names();
-// "auto" picks the fastest that this CPU has. Errors (kInvalidInput): unknown name, or the CPU lacks
-// what it needs.
+// "auto" picks the fastest that this CPU has. Errors (kInvalidInput): unknown name, or the CPU
+// lacks what it needs.
 Expected<const Kernels*> choose_kernels(std::string_view name);
 // CPU features that matter to kernels, for --version: "avx2 fma avx512f avx512bf16 …".
 std::string cpu_features();

@@ -3,10 +3,10 @@
 //
 // Contract for one output element (numerics.h: pair order, fma):
 //   float32 and BF16 weights:  one chain over K.
-//   FP8 weights: for each block kb of 128 along K: b = the chain over the block's codes (exact values
-//   of e4m3, from 0); acc = fma(b · sx[m][kb], sw[n / 128][kb], acc), acc from 0, blocks ascending, sx
-//   = 1 unless x is FP8. FP8 rows require FP8 weights.
-//   BF16 rows and float32 weights are multiplied as the float32 values that they stand for.
+//   FP8 weights: for each block kb of 128 along K: b = the chain over the block's codes (exact
+//   values of e4m3, from 0); acc = fma(b · sx[m][kb], sw[n / 128][kb], acc), acc from 0, blocks
+//   ascending, sx = 1 unless x is FP8. FP8 rows require FP8 weights. BF16 rows and float32 weights
+//   are multiplied as the float32 values that they stand for.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,9 @@ namespace wingspan {
 
 constexpr int kPanel = 16;  // output columns that a kernel computes together
 
-// Weights in the layout that kernels read: panels of 16 output columns; within a panel, for each pair
-// of K the 16 columns' two values side by side: [ceil(N/16)][ceil(K/2)][16][2]. Padding is zero.
+// Weights in the layout that kernels read: panels of 16 output columns; within a panel, for each
+// pair of K the 16 columns' two values side by side: [ceil(N/16)][ceil(K/2)][16][2]. Padding is
+// zero.
 struct PackedWeight {
   DType dtype = DType::kF32;  // kF32, kBF16, kF8E4M3
   int64_t n = 0;              // outputs

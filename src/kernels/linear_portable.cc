@@ -1,5 +1,5 @@
-// GEMM by register tiles: MR rows × NP panels of 16 columns, one accumulator chain per output. The tile's size
-// changes how often weights are read, never the order of a sum.
+// GEMM by register tiles: MR rows × NP panels of 16 columns, one accumulator chain per output. The
+// tile's size changes how often weights are read, never the order of a sum.
 #include <type_traits>
 
 #include "kernels/portable.h"

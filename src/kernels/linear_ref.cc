@@ -77,8 +77,7 @@ void gate_up_ref(const GateUpArgs& a) {
       const int64_t blocks = fp8_blocks(w.k);
       const float* scales =
           w.scales.size() ? w.scales.as<float>() + n / kFp8Block * blocks : nullptr;
-      const float* up_scales =
-          scales != nullptr ? scales + fp8_blocks(w.width) * blocks : nullptr;
+      const float* up_scales = scales != nullptr ? scales + fp8_blocks(w.width) * blocks : nullptr;
       for (int64_t m = 0; m < a.x.rows; ++m) {
         const float g = output(a.x, m, w.dtype, gate, lane, scales);
         const float u = output(a.x, m, w.dtype, up, lane, up_scales);

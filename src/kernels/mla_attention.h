@@ -3,10 +3,11 @@
 //   score_t = scale · (q · kv_t)    q = [q·UK (latent) ‖ q_rope], kv_t = [c_t ‖ k_rope_t]
 //   out     = Σ_t softmax(score)_t · c_t       [latent]
 //
-// Contract (numerics.h): q · kv_t by 16 lanes in pair order over latent + rope elements, padded with zeros
-// to a multiple of 32. Blocks ascending; in a block of n ≤ 64 valid positions:
+// Contract (numerics.h): q · kv_t by 16 lanes in pair order over latent + rope elements, padded
+// with zeros to a multiple of 32. Blocks ascending; in a block of n ≤ 64 valid positions:
 //   m' = max(m, max score); a = exp(m − m') (0 for the first block); p_t = exp(score_t − m');
-//   l = fma(l, a, fold16 of p by 16 lanes);  out[c] = out[c] · a, then fma(p_t, c_t[c], out[c]), t ascending.
+//   l = fma(l, a, fold16 of p by 16 lanes);  out[c] = out[c] · a, then fma(p_t, c_t[c], out[c]), t
+//   ascending.
 // At the end out[c] = out[c] · (1 / l). A position sees itself and those before it; nothing else
 // enters, so the bits depend on the token sequence alone.
 #pragma once
@@ -21,10 +22,13 @@ namespace wingspan {
 constexpr int kKvBlock = 64;  // positions of a KV block
 
 // Elements from one position's row to the next in a KV block, a multiple of 32.
-inline int64_t mla_kv_stride(int64_t latent, int64_t rope) { return (latent + rope + 31) / 32 * 32; }
+inline int64_t mla_kv_stride(int64_t latent, int64_t rope) {
+  return (latent + rope + 31) / 32 * 32;
+}
 
 struct MlaAttentionArgs {
-  // q [heads][q_stride] float32, zero-padded to mla_kv_stride; for a BF16 cache already rounded to BF16.
+  // q [heads][q_stride] float32, zero-padded to mla_kv_stride; for a BF16 cache already rounded to
+  // BF16.
   const float* q = nullptr;
   int64_t q_stride = 0;
   int heads = 0;

@@ -11,8 +11,8 @@ namespace {
 // Element i of the KV row of one position.
 float kv_value(const MlaAttentionArgs& a, int64_t position, int64_t i) {
   const int64_t stride = mla_kv_stride(a.latent, a.rope);
-  const std::byte* row = a.blocks[position / kKvBlock] +
-                         position % kKvBlock * stride * dtype_size(a.kv_dtype);
+  const std::byte* row =
+      a.blocks[position / kKvBlock] + position % kKvBlock * stride * dtype_size(a.kv_dtype);
   if (a.kv_dtype == DType::kF32) return reinterpret_cast<const float*>(row)[i];
   return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i]);
 }

@@ -6,8 +6,8 @@
 namespace wingspan {
 
 // x, y [rows, cols], strides in floats; weight [cols]. y may be x.
-// Contract: s = fold16 of 16 lanes, lane chain fma(x, x, lane); m = s / cols; r = 1 / sqrt(m + eps);
-// y = (x · r) · weight, each operation rounded.
+// Contract: s = fold16 of 16 lanes, lane chain fma(x, x, lane); m = s / cols; r = 1 / sqrt(m +
+// eps); y = (x · r) · weight, each operation rounded.
 struct NormArgs {
   const float* x = nullptr;
   int64_t x_stride = 0;

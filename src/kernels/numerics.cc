@@ -2,8 +2,8 @@
 
 namespace wingspan {
 
-// x = m · 2^e with m in [√½, √2): ln x = 2·artanh((m − 1)/(m + 1)) + e·ln 2, the series to the term 23, whose
-// remainder is below 1e-17 for these m.
+// x = m · 2^e with m in [√½, √2): ln x = 2·artanh((m − 1)/(m + 1)) + e·ln 2, the series to the term
+// 23, whose remainder is below 1e-17 for these m.
 double log_contract(double x) {
   int exponent = 0;
   double m = std::frexp(x, &exponent);

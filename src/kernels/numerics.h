@@ -4,10 +4,11 @@
 //  * float32, round to nearest even, subnormals are zero on input and output (base/fpmode.h).
 //  * fma(a, b, c) is one rounding. Where no fma is written, each operation rounds by itself; all
 //    files are compiled with -ffp-contract=off.
-//  * A chain over K ("pair order"): acc = 0; for each pair i: acc = fma(x[2i+1], w[2i+1], acc), then
-//    acc = fma(x[2i], w[2i], acc). An odd K is padded with zeros. This is what vdpbf16ps does for BF16
-//    inputs (checked on 64 million random dot products), and what float32 and FP8 do here as well, so
-//    that one order serves all formats.
+//  * A chain over K ("pair order"): acc = 0; for each pair i: acc = fma(x[2i+1], w[2i+1], acc),
+//  then
+//    acc = fma(x[2i], w[2i], acc). An odd K is padded with zeros. This is what vdpbf16ps does for
+//    BF16 inputs (checked on 64 million random dot products), and what float32 and FP8 do here as
+//    well, so that one order serves all formats.
 //  * 16 virtual lanes: lane j of a sum over n elements takes the elements i with i % 16 == j in
 //    ascending order; fold16 adds lane j + 8 to lane j (j < 8), then + 4, + 2, + 1.
 //  * 16 virtual lanes in pair order (dot products along a row): lane j takes the elements
@@ -31,9 +32,9 @@ static inline float fold16(const float* lanes) {
   return t[0] + t[1];
 }
 
-// e^x: 0 below −87, +infinity above 88; else 2^n · p(r) with n = round(x·log2 e) and r = x − n·ln 2 in
-// two fma steps, p the degree-6 Taylor polynomial by Horner and fma. Relative error below 2e-7. NaN
-// gives NaN.
+// e^x: 0 below −87, +infinity above 88; else 2^n · p(r) with n = round(x·log2 e) and r = x − n·ln 2
+// in two fma steps, p the degree-6 Taylor polynomial by Horner and fma. Relative error below 2e-7.
+// NaN gives NaN.
 static inline float exp_contract(float x) {
   constexpr float kLog2E = 1.44269504088896341F;
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;

@@ -1,4 +1,5 @@
-// Rotary position embedding on interleaved pairs (2i, 2i+1), DeepSeek's form, with YaRN frequencies.
+// Rotary position embedding on interleaved pairs (2i, 2i+1), DeepSeek's form, with YaRN
+// frequencies.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +14,12 @@ struct YarnParams {
   bool truncate = true;  // round the ramp's ends to whole dimensions
 };
 
-// dim / 2 inverse frequencies in float32, as transformers computes them (rope_utils): theta^(−2i/dim);
-// with YaRN a ramp between them and them / factor.
+// dim / 2 inverse frequencies in float32, as transformers computes them (rope_utils):
+// theta^(−2i/dim); with YaRN a ramp between them and them / factor.
 std::vector<float> rope_frequencies(int dim, double theta, const YarnParams* yarn);
 
-// cos and sin of position · frequency (the angle rounded to float32, as transformers does), each [positions][dim / 2].
+// cos and sin of position · frequency (the angle rounded to float32, as transformers does), each
+// [positions][dim / 2].
 struct RopeTable {
   int dim = 0;
   std::vector<float> cos, sin;

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/simd16.h"
 #include "kernels/portable.h"
+#include "kernels/simd16.h"
 
 namespace wingspan::WINGSPAN_ISA {
 
@@ -43,7 +43,8 @@ LogSumExp log_sum_exp(const float* x, int64_t n) {
   for (float v : lanes) top = v > top ? v : top;
   const F16 shift = set16(top);
   F16 sums = zero16();
-  for (int64_t i = 0; i < whole; i += kLanes) sums = add16(sums, exp16(sub16(load16(x + i), shift)));
+  for (int64_t i = 0; i < whole; i += kLanes)
+    sums = add16(sums, exp16(sub16(load16(x + i), shift)));
   if (rest > 0) {
     store16(lanes, exp16(sub16(load_partial16(x + whole, rest, 0), shift)));
     sums = add16(sums, load_partial16(lanes, rest, 0));
@@ -59,8 +60,7 @@ void softmax(const float* x, int64_t n, float* p) {
     store16(p + i, div16(exp16(sub16(load16(x + i), shift)), sum));
   }
   if (i < n) {
-    store_partial16(p + i, n - i,
-                    div16(exp16(sub16(load_partial16(x + i, n - i, 0), shift)), sum));
+    store_partial16(p + i, n - i, div16(exp16(sub16(load_partial16(x + i, n - i, 0), shift)), sum));
   }
 }
 

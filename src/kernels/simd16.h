@@ -1,5 +1,6 @@
-// Sixteen float32 lanes, for the portable kernels only: AVX-512, AVX2 with FMA, or plain arrays that a compiler
-// vectorises where fma is part of the base instruction set. Each primitive rounds once, the same everywhere.
+// Sixteen float32 lanes, for the portable kernels only: AVX-512, AVX2 with FMA, or plain arrays
+// that a compiler vectorises where fma is part of the base instruction set. Each primitive rounds
+// once, the same everywhere.
 //
 // Included by files that are compiled several times, so nothing here may have external linkage.
 #pragma once
@@ -39,8 +40,8 @@ static inline F16 select_less16(F16 x, F16 y, F16 a, F16 b) {
 }
 // bits(p) + (bits(s) << 23)
 static inline F16 add_exponent16(F16 p, F16 s) {
-  return {_mm512_castsi512_ps(_mm512_add_epi32(
-      _mm512_castps_si512(p.v), _mm512_slli_epi32(_mm512_castps_si512(s.v), 23)))};
+  return {_mm512_castsi512_ps(
+      _mm512_add_epi32(_mm512_castps_si512(p.v), _mm512_slli_epi32(_mm512_castps_si512(s.v), 23)))};
 }
 static inline F16 load_bf16(const uint16_t* p) {
   const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -49,7 +50,8 @@ static inline F16 load_bf16(const uint16_t* p) {
 static inline void load_bf16_pairs(const uint16_t* p, F16& even, F16& odd) {
   const __m512i u = _mm512_loadu_si512(p);
   even.v = _mm512_castsi512_ps(_mm512_slli_epi32(u, 16));
-  odd.v = _mm512_castsi512_ps(_mm512_and_si512(u, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
+  odd.v =
+      _mm512_castsi512_ps(_mm512_and_si512(u, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
 }
 static inline void load_f32_pairs(const float* p, F16& even, F16& odd) {
   const __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 16);
@@ -103,8 +105,8 @@ static inline F16 select_less16(F16 x, F16 y, F16 a, F16 b) {
           _mm256_blendv_ps(b.b, a.b, _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ))};
 }
 static inline __m256 add_exponent8(__m256 p, __m256 s) {
-  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p),
-                                              _mm256_slli_epi32(_mm256_castps_si256(s), 23)));
+  return _mm256_castsi256_ps(
+      _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(s), 23)));
 }
 static inline F16 add_exponent16(F16 p, F16 s) {
   return {add_exponent8(p.a, s.a), add_exponent8(p.b, s.b)};
@@ -139,8 +141,8 @@ static inline __m256 decode_e4m3(__m256i code) {
       _mm256_add_epi32(_mm256_slli_epi32(magnitude, 20), _mm256_set1_epi32(120 << 23)));
   const __m256 shifted = _mm256_sub_ps(normal, _mm256_set1_ps(0x1p-7F));
   const __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), magnitude);
-  __m256 value = _mm256_blendv_ps(normal, _mm256_add_ps(shifted, shifted),
-                                  _mm256_castsi256_ps(small));
+  __m256 value =
+      _mm256_blendv_ps(normal, _mm256_add_ps(shifted, shifted), _mm256_castsi256_ps(small));
   const __m256i nan = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(0x7f));
   value = _mm256_blendv_ps(value, _mm256_set1_ps(__builtin_nanf("")), _mm256_castsi256_ps(nan));
   const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(0x80)), 24);

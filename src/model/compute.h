@@ -13,7 +13,8 @@ constexpr int kNumericContractVersion = 1;
 
 enum class ComputeMode {
   kF32,   // activations stay float32; weights as stored, multiplied as float32
-  kBF16,  // GEMM inputs rounded to BF16 (the router's stay float32), float32 accumulation, BF16 KV cache
+  kBF16,  // GEMM inputs rounded to BF16 (the router's stay float32), float32 accumulation, BF16 KV
+          // cache
   kFP8,   // W8A8 for FP8 weights (kv_b excepted), float32 for everything else
 };
 

@@ -1,5 +1,6 @@
-// One forward pass of one rank: embed, decoder layers (attention at home, experts over the group), final norm,
-// head. Composed of an attention kind, a router and MLP kinds; every buffer is sized at start.
+// One forward pass of one rank: embed, decoder layers (attention at home, experts over the group),
+// final norm, head. Composed of an attention kind, a router and MLP kinds; every buffer is sized at
+// start.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +20,9 @@
 namespace wingspan {
 
 struct ForwardLimits {
-  int64_t max_rows = 0;       // tokens of one step of this rank
+  int64_t max_rows = 0;  // tokens of one step of this rank
   int64_t kv_blocks = 0;
-  int64_t max_positions = 0;  // longest sequence
+  int64_t max_positions = 0;          // longest sequence
   DType expert_dtype = DType::kBF16;  // as kept; the same on all ranks
 };
 

@@ -1,5 +1,6 @@
-// GroupGEMM over the received rows of a rank's slots: all rows of a slot in one product, gate·up fused with SwiGLU,
-// then down. Rows are taken in waves so that scratch stays small however skewed the routing is.
+// GroupGEMM over the received rows of a rank's slots: all rows of a slot in one product, gate·up
+// fused with SwiGLU, then down. Rows are taken in waves so that scratch stays small however skewed
+// the routing is.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The KV cache of one rank: a pool of blocks of 64 positions for every layer, in anonymous memory that is
-// touched only where it is used.
+// The KV cache of one rank: a pool of blocks of 64 positions for every layer, in anonymous memory
+// that is touched only where it is used.
 #pragma once
 
 #include <cstdint>

@@ -11,10 +11,11 @@
 namespace wingspan {
 
 struct MemoryPlan {
-  int64_t shared_weights = 0;   // held once a process
-  int64_t expert_weights = 0;   // of the process's ranks
-  int64_t kv_cache = 0;         // of the process's ranks
-  int64_t activations = 0;      // buffers of a step and the exchange's working set, of the process's ranks
+  int64_t shared_weights = 0;  // held once a process
+  int64_t expert_weights = 0;  // of the process's ranks
+  int64_t kv_cache = 0;        // of the process's ranks
+  int64_t activations =
+      0;  // buffers of a step and the exchange's working set, of the process's ranks
   int64_t total() const { return shared_weights + expert_weights + kv_cache + activations; }
 };
 
@@ -29,7 +30,8 @@ struct MemoryQuestion {
 };
 MemoryPlan predict_memory(const MemoryQuestion& question);
 
-// Bytes of one expert's weights as kept, of one layer's KV for one position, and of all but experts.
+// Bytes of one expert's weights as kept, of one layer's KV for one position, and of all but
+// experts.
 int64_t expert_bytes(const ModelConfig& config, ComputeMode compute, DType checkpoint_dtype);
 int64_t kv_bytes_per_token(const ModelConfig& config, ComputeMode compute);  // all layers
 int64_t shared_weight_bytes(const ModelConfig& config, ComputeMode compute, DType checkpoint_dtype);

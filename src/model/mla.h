@@ -1,5 +1,5 @@
-// Multi-head latent attention in the absorbed form, for every token alike: what was prompt, chunk, cache or
-// generated never shows in the bits.
+// Multi-head latent attention in the absorbed form, for every token alike: what was prompt, chunk,
+// cache or generated never shows in the bits.
 //
 // Formulas: docs/models.md, "MLA".
 #pragma once
@@ -21,8 +21,7 @@ class MlaAttention {
                const RopeTable& rope, int64_t max_rows);
 
   // x [rows][hidden], after the input norm -> out [rows][hidden]; writes the rows' KV first.
-  void run(const MlaWeights& weights, int layer, const float* x, const StepInput& step,
-           float* out);
+  void run(const MlaWeights& weights, int layer, const float* x, const StepInput& step, float* out);
 
  private:
   void project_queries(const MlaWeights& w, const float* x, int64_t rows);

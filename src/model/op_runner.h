@@ -1,5 +1,5 @@
-// Kernels over whole matrices: converts rows, splits columns over the rank's threads. How the work is split never
-// changes a bit, since an output element has one chain whoever computes it.
+// Kernels over whole matrices: converts rows, splits columns over the rank's threads. How the work
+// is split never changes a bit, since an output element has one chain whoever computes it.
 #pragma once
 
 #include <cstdint>

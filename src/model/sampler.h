@@ -1,4 +1,5 @@
-// Logits -> a token and its log probability. A draw depends on (the request's seed, position) alone.
+// Logits -> a token and its log probability. A draw depends on (the request's seed, position)
+// alone.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct SamplingRule {
   uint64_t seed = 0;
 };
 
-// Errors (kInvalidInput): a temperature or top_p that is negative, not finite, or top_p outside (0, 1].
+// Errors (kInvalidInput): a temperature or top_p that is negative, not finite, or top_p outside (0,
+// 1].
 Status check_sampling(const SamplingRule& rule);
 
 class Sampler {

@@ -1,4 +1,5 @@
-// One step of one rank as the forward pass sees it: rows of tokens, each with its place in a sequence.
+// One step of one rank as the forward pass sees it: rows of tokens, each with its place in a
+// sequence.
 #pragma once
 
 #include <cstdint>

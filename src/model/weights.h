@@ -1,5 +1,5 @@
-// A model's weights in the form that kernels read: what every rank needs (shared by the ranks of one
-// process), and the experts of one rank's slots.
+// A model's weights in the form that kernels read: what every rank needs (shared by the ranks of
+// one process), and the experts of one rank's slots.
 #pragma once
 
 #include <atomic>
@@ -35,8 +35,8 @@ struct MlaWeights {
 };
 
 struct MoeWeights {
-  PackedWeight router;       // [experts, hidden]
-  std::vector<float> bias;   // [experts], empty: none
+  PackedWeight router;      // [experts, hidden]
+  std::vector<float> bias;  // [experts], empty: none
   std::optional<MlpWeights> shared;
 };
 

@@ -12,19 +12,20 @@ struct Entry {
   int size;
 };
 constexpr Entry kTypes[] = {
-    {DType::kF32, "F32", 4},         {DType::kF16, "F16", 2},   {DType::kBF16, "BF16", 2},
-    {DType::kF64, "F64", 8},         {DType::kF8E4M3, "F8_E4M3", 1},
-    {DType::kF8E5M2, "F8_E5M2", 1},  {DType::kI8, "I8", 1},     {DType::kI16, "I16", 2},
-    {DType::kI32, "I32", 4},         {DType::kI64, "I64", 8},   {DType::kU8, "U8", 1},
-    {DType::kU16, "U16", 2},         {DType::kU32, "U32", 4},   {DType::kU64, "U64", 8},
-    {DType::kBool, "BOOL", 1},
+    {DType::kF32, "F32", 4}, {DType::kF16, "F16", 2},        {DType::kBF16, "BF16", 2},
+    {DType::kF64, "F64", 8}, {DType::kF8E4M3, "F8_E4M3", 1}, {DType::kF8E5M2, "F8_E5M2", 1},
+    {DType::kI8, "I8", 1},   {DType::kI16, "I16", 2},        {DType::kI32, "I32", 4},
+    {DType::kI64, "I64", 8}, {DType::kU8, "U8", 1},          {DType::kU16, "U16", 2},
+    {DType::kU32, "U32", 4}, {DType::kU64, "U64", 8},        {DType::kBool, "BOOL", 1},
 };
 
 float decode_e4m3(int code) {
   const int exponent = (code >> 3) & 15, mantissa = code & 7;
-  if (exponent == 15 && mantissa == 7) return std::bit_cast<float>(0x7fc00000U | (code & 128 ? 0x80000000U : 0U));
-  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
-                                        : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  if (exponent == 15 && mantissa == 7)
+    return std::bit_cast<float>(0x7fc00000U | (code & 128 ? 0x80000000U : 0U));
+  const float magnitude = exponent == 0
+                              ? std::ldexp(static_cast<float>(mantissa), -9)
+                              : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
   return code & 128 ? -magnitude : magnitude;
 }
 

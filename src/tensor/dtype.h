@@ -8,7 +8,23 @@
 
 namespace wingspan {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kF8E4M3, kF8E5M2, kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kBool };
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kF64,
+  kF8E4M3,
+  kF8E5M2,
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kU8,
+  kU16,
+  kU32,
+  kU64,
+  kBool
+};
 
 // Bytes of one element.
 int dtype_size(DType dtype);
@@ -29,7 +45,8 @@ static inline uint16_t f32_to_bf16(float value) {
 
 // FP8 E4M3 (fn): bias 7, no infinity, NaN at 0x7F and 0xFF, largest 448.
 float e4m3_to_f32(uint8_t code);
-// Round to nearest even, saturating at ±448; the sign of zero is kept; NaN gives 0x7F with the sign.
+// Round to nearest even, saturating at ±448; the sign of zero is kept; NaN gives 0x7F with the
+// sign.
 uint8_t f32_to_e4m3(float value);
 
 }  // namespace wingspan

@@ -39,9 +39,9 @@ Expected<TensorInfo> parse_tensor(const std::string& path, const std::string& na
   }
   info.bytes = static_cast<uint64_t>(offsets[1] - offsets[0]);
   if (info.bytes != bytes) {
-    return object.bad("data_offsets", fmt::format("span {} bytes, but shape [{}] of {} takes {}",
-                                                  info.bytes, fmt::join(info.shape, ", "),
-                                                  dtype_text, bytes));
+    return object.bad("data_offsets",
+                      fmt::format("span {} bytes, but shape [{}] of {} takes {}", info.bytes,
+                                  fmt::join(info.shape, ", "), dtype_text, bytes));
   }
   info.offset = data_start + static_cast<uint64_t>(offsets[0]);
   return info;
@@ -92,7 +92,8 @@ Expected<SafetensorsFile> SafetensorsFile::open(const Files& files, const std::s
                          "the file is truncated or not safetensors");
   }
   std::string text(header, '\0');
-  WS_RETURN_IF_ERROR(out.file_->read_at(8, std::as_writable_bytes(std::span(text.data(), text.size()))));
+  WS_RETURN_IF_ERROR(
+      out.file_->read_at(8, std::as_writable_bytes(std::span(text.data(), text.size()))));
   WS_ASSIGN(const Json json, parse_json(text, path));
   if (!json.is_object()) return invalid_input("the header is not a JSON object", path);
   for (const auto& [name, value] : json.items()) {
@@ -135,7 +136,7 @@ Expected<Checkpoint> Checkpoint::open(const Files& files, const std::string& dir
     for (const auto& [tensor, shard] : map.json().items()) {
       if (!shard.is_string()) return map.bad(tensor, "is not a file name");
       const auto name = shard.get<std::string>();
-      if (name.empty() || name.find('/') != std::string::npos || name == ".." ) {
+      if (name.empty() || name.find('/') != std::string::npos || name == "..") {
         return map.bad(tensor, "names a file outside the directory");
       }
       wanted[tensor] = name;
@@ -150,19 +151,29 @@ Expected<Checkpoint> Checkpoint::open(const Files& files, const std::string& dir
                          "give a Hugging Face model directory");
   }
   for (const auto& name : names) {
+    if (!files.exists(directory + "/" + name)) {
+      return invalid_input("a shard that the index names is missing", directory + "/" + name,
+                           "download the whole model");
+    }
     WS_ASSIGN(auto shard, SafetensorsFile::open(files, directory + "/" + name));
     for (const auto& [tensor, info] : shard.tensors()) {
       if (!wanted.empty()) {
         auto it = wanted.find(tensor);
-        if (it == wanted.end()) return invalid_input("tensor " + tensor + " is not in the index", directory + "/" + name);
-        if (it->second != name) return invalid_input("tensor " + tensor + " is in two shards or in another than the index says", directory + "/" + name);
+        if (it == wanted.end())
+          return invalid_input("tensor " + tensor + " is not in the index", directory + "/" + name);
+        if (it->second != name)
+          return invalid_input(
+              "tensor " + tensor + " is in two shards or in another than the index says",
+              directory + "/" + name);
       }
       out.where_[tensor] = out.shards_.size();
     }
     out.shards_.push_back(std::make_shared<const SafetensorsFile>(std::move(shard)));
   }
   for (const auto& [tensor, shard] : wanted) {
-    if (!out.where_.count(tensor)) return invalid_input("the index names tensor " + tensor + ", which " + shard + " lacks", index_path);
+    if (!out.where_.count(tensor))
+      return invalid_input("the index names tensor " + tensor + ", which " + shard + " lacks",
+                           index_path);
   }
   return out;
 }
@@ -206,7 +217,8 @@ Status write_safetensors(const Files& files, const std::string& path,
   OrderedJson header = OrderedJson::object();
   uint64_t at = 0;
   for (const auto& t : tensors) {
-    header[t.name] = {{"dtype", dtype_name(t.dtype)}, {"shape", t.shape},
+    header[t.name] = {{"dtype", dtype_name(t.dtype)},
+                      {"shape", t.shape},
                       {"data_offsets", {at, at + t.bytes.size()}}};
     at += t.bytes.size();
   }

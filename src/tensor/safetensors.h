@@ -74,8 +74,8 @@ class Checkpoint {
   std::map<std::string, size_t> where_;
 };
 
-// Writes float32, int32, … tensors in order; `bytes` is asked for when its turn comes, so that large
-// outputs need not be held at once.
+// Writes float32, int32, … tensors in order; `bytes` is asked for when its turn comes, so that
+// large outputs need not be held at once.
 struct TensorToWrite {
   std::string name;
   DType dtype = DType::kF32;

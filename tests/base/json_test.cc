@@ -22,7 +22,8 @@ TEST(Json, RefusesWhatFilesOfStrangersMayHold) {
 }
 
 TEST(Json, TypedAccessNamesTheKeyAndTheFile) {
-  auto parsed = parse_json(R"({"n":3.0,"big":1e18,"neg":-1,"s":"x","u":18446744073709551615})", "f.json");
+  auto parsed =
+      parse_json(R"({"n":3.0,"big":1e18,"neg":-1,"s":"x","u":18446744073709551615})", "f.json");
   ASSERT_TRUE(parsed);
   auto object = JsonObject::from(*parsed, "f.json");
   ASSERT_TRUE(object);

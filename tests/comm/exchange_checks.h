@@ -28,7 +28,8 @@ inline std::vector<std::byte> message(uint64_t seed, int sender, int receiver, i
   return out;
 }
 
-// `rounds` rounds of random traffic on two channels; some rounds wait for some peers only, or for none.
+// `rounds` rounds of random traffic on two channels; some rounds wait for some peers only, or for
+// none.
 inline Status random_traffic(Group& group, uint64_t seed, int rounds) {
   const size_t capacities[] = {4096, 200};
   std::vector<std::unique_ptr<Channel>> channels;
@@ -56,10 +57,9 @@ inline Status random_traffic(Group& group, uint64_t seed, int rounds) {
         if (mood == 1 && own.below(2) == 0) continue;
         WS_ASSIGN(auto got, channel.wait(peer));
         const auto want = message(key, peer, me, round, capacities[c]);
-        if (got.size() != want.size() ||
-            std::memcmp(got.data(), want.data(), want.size()) != 0) {
-          return failed(fmt::format("rank {} got other bytes from rank {} in round {}", me, peer,
-                                    round));
+        if (got.size() != want.size() || std::memcmp(got.data(), want.data(), want.size()) != 0) {
+          return failed(
+              fmt::format("rank {} got other bytes from rank {} in round {}", me, peer, round));
         }
       }
       WS_RETURN_IF_ERROR(channel.finish());

@@ -16,9 +16,8 @@ TEST(Loopback, RandomTrafficArrivesAsSent) {
   for (int ranks : {1, 2, 3, 5, 8, 64}) {
     const uint64_t seed = 77 + static_cast<uint64_t>(ranks);
     SCOPED_TRACE(::testing::Message() << "ranks " << ranks << " seed " << seed);
-    const Status status = run_loopback(ranks, {}, [&](Group& group) {
-      return random_traffic(group, seed, ranks > 8 ? 15 : 120);
-    });
+    const Status status = run_loopback(
+        ranks, {}, [&](Group& group) { return random_traffic(group, seed, ranks > 8 ? 15 : 120); });
     EXPECT_TRUE(status) << status.error().message();
   }
 }

@@ -1,5 +1,5 @@
-// A steady decode step allocates nothing, on any rank. Every operator new of this test program is counted while the
-// counter is switched on.
+// A steady decode step allocates nothing, on any rank. Every operator new of this test program is
+// counted while the counter is switched on.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// The promise: bit-identical ids and logits whatever the ranks, the placement, the threads, the batch and the prefill
-// chunks; and that the suite would notice if it were broken.
+// The promise: bit-identical ids and logits whatever the ranks, the placement, the threads, the
+// batch and the prefill chunks; and that the suite would notice if it were broken.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -41,8 +41,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-// Ids, log probabilities and logits of request `a` of one run against request `b` of another; the number of
-// differing rows.
+// Ids, log probabilities and logits of request `a` of one run against request `b` of another; the
+// number of differing rows.
 int differing_rows(const Shown& want, int a, const Shown& got, int b) {
   const auto& x = want.report.results[static_cast<size_t>(a)];
   const auto& y = got.report.results[static_cast<size_t>(b)];
@@ -80,13 +80,11 @@ std::vector<Subject> subjects() {
   const auto tiny = [](const std::string& n, ComputeMode c) {
     return Subject{n + "_" + compute_mode_name(c), golden_path("models/" + n), 512, c};
   };
-  return {{"wren_bf16", kWren, 4096, ComputeMode::kBF16},
-          {"wren_f32", kWren, 4096, ComputeMode::kF32},
-          tiny("deepseek_v3", ComputeMode::kBF16),
-          tiny("deepseek_v2", ComputeMode::kF32),
-          tiny("deepseek_v2_lite", ComputeMode::kBF16),
-          tiny("deepseek_v3_fp8", ComputeMode::kFP8),
-          tiny("deepseek_v3_fp8", ComputeMode::kBF16)};
+  return {
+      {"wren_bf16", kWren, 4096, ComputeMode::kBF16}, {"wren_f32", kWren, 4096, ComputeMode::kF32},
+      tiny("deepseek_v3", ComputeMode::kBF16),        tiny("deepseek_v2", ComputeMode::kF32),
+      tiny("deepseek_v2_lite", ComputeMode::kBF16),   tiny("deepseek_v3_fp8", ComputeMode::kFP8),
+      tiny("deepseek_v3_fp8", ComputeMode::kBF16)};
 }
 
 class Exactness : public ::testing::TestWithParam<Subject> {
@@ -106,8 +104,8 @@ class Exactness : public ::testing::TestWithParam<Subject> {
 TEST_P(Exactness, RanksAndPlacements) {
   const auto want = must_run(spec(), requests());
   for (int ranks : {1, 2, 3, 5, 8, 32}) {
-    for (PlacementKind kind : {PlacementKind::kContiguous, PlacementKind::kShuffled,
-                               PlacementKind::kReplicated}) {
+    for (PlacementKind kind :
+         {PlacementKind::kContiguous, PlacementKind::kShuffled, PlacementKind::kReplicated}) {
       RunSpec s = spec();
       s.ranks = ranks;
       s.placement = kind;
@@ -199,8 +197,8 @@ TEST(Exactness64, SixtyFourRanksGiveTheBitsOfOne) {
   }
 }
 
-// Each deliberate fault must show as differing bits between the one-rank run and a run that an honest engine
-// would have made identical.
+// Each deliberate fault must show as differing bits between the one-rank run and a run that an
+// honest engine would have made identical.
 class Teeth : public ::testing::TestWithParam<Fault> {};
 
 TEST_P(Teeth, TheSuiteNoticesTheFault) {

@@ -1,4 +1,5 @@
-// The engine against the float32 outputs of Hugging Face transformers on tiny models of each family (tests/goldens).
+// The engine against the float32 outputs of Hugging Face transformers on tiny models of each family
+// (tests/goldens).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,8 +29,8 @@ constexpr int kGreedy = 24;
 class GoldenTest : public ::testing::TestWithParam<GoldenModel> {
  protected:
   void SetUp() override {
-    golden_ = std::make_unique<Golden>(
-        golden_path(std::string(GetParam().name) + "/golden.safetensors"));
+    golden_ =
+        std::make_unique<Golden>(golden_path(std::string(GetParam().name) + "/golden.safetensors"));
     directory_ = golden_path(std::string("models/") + GetParam().name);
   }
   std::vector<Request> prompts(int64_t max_tokens) const {
@@ -130,8 +131,8 @@ TEST_P(GoldenTest, Bf16StaysNearFloat32) {
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest, ::testing::ValuesIn(kModels),
                          [](const auto& i) { return std::string(i.param.name); });
 
-// W8A8 is a step function of its inputs: prompts 0 to 2 were drawn so that harmless variants of the arithmetic
-// agree, prompt 3 was not and is held by its mean only (tests/goldens/README.md).
+// W8A8 is a step function of its inputs: prompts 0 to 2 were drawn so that harmless variants of the
+// arithmetic agree, prompt 3 was not and is held by its mean only (tests/goldens/README.md).
 TEST(GoldenFp8, WeightsAndActivationsInFp8) {
   const Golden golden(golden_path("deepseek_v3_fp8/golden.safetensors"));
   RunSpec s;

@@ -29,8 +29,8 @@ struct RunSpec {
   int64_t load_window_steps = 0;
 };
 
-using RowKey = std::pair<int, int64_t>;                  // request, position
-using LayerRowKey = std::tuple<int, int64_t, int>;       // request, position, layer
+using RowKey = std::pair<int, int64_t>;             // request, position
+using LayerRowKey = std::tuple<int, int64_t, int>;  // request, position, layer
 struct Routed {
   std::vector<int32_t> experts;
   std::vector<float> weights;

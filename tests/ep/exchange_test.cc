@@ -1,5 +1,5 @@
-// The fast exchange against the obvious one and against a sum made in one place, under random and hostile
-// routing, over loopback ranks.
+// The fast exchange against the obvious one and against a sum made in one place, under random and
+// hostile routing, over loopback ranks.
 #include "ep/exchange.h"
 
 #include <gtest/gtest.h>
@@ -27,9 +27,9 @@ struct Case {
 };
 
 struct RankInput {
-  std::vector<float> x;           // [count][hidden]
-  std::vector<int32_t> experts;   // [count][top_k]
-  std::vector<float> weights;     // [count][top_k]
+  std::vector<float> x;          // [count][hidden]
+  std::vector<int32_t> experts;  // [count][top_k]
+  std::vector<float> weights;    // [count][top_k]
   int64_t count = 0;
 };
 
@@ -114,10 +114,9 @@ std::vector<float> expected(const Case& c, const RankInput& in) {
       float sum = 0;
       for (int j = 0; j < c.top_k; ++j) {
         const auto i = static_cast<size_t>(t * c.top_k + j);
-        sum = std::fma(in.weights[i],
-                       expert_output(in.experts[i], row_value(c.dtype, row.data(), c.hidden, col),
-                                     col),
-                       sum);
+        sum = std::fma(
+            in.weights[i],
+            expert_output(in.experts[i], row_value(c.dtype, row.data(), c.hidden, col), col), sum);
       }
       out.push_back(sum);
     }
@@ -190,7 +189,8 @@ TEST(Exchange, MoreRanksThanExpertsAndSixtyFourRanks) {
 }
 
 TEST(Exchange, ARowTravelsAtMostOnceToEachRank) {
-  // All experts on one rank: with top-8 a rank that sent a row for each expert would need 8 times the window.
+  // All experts on one rank: with top-8 a rank that sent a row for each expert would need 8 times
+  // the window.
   const Case c{8, 2, 0, 8, 64, 16, DType::kF32, Routing::kRandom};
   Placement all_on_one = contiguous_placement(8, {kLayer}, 2);
   all_on_one.topology.rank_slots = {0, 8};

@@ -16,8 +16,10 @@ namespace {
 // Numbers that kernels meet and mishandle, among ordinary ones.
 float draw(Rng& rng, bool special) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
-  constexpr float kSpecial[] = {0.0F, -0.0F, 1e-39F, -3e-42F, 3e38F, -1e-20F, 1.0F, kInf,
-                                std::numeric_limits<float>::quiet_NaN(), -kInf, 448.0F, 1e4F};
+  constexpr float kSpecial[] = {0.0F,    -0.0F,  1e-39F,
+                                -3e-42F, 3e38F,  -1e-20F,
+                                1.0F,    kInf,   std::numeric_limits<float>::quiet_NaN(),
+                                -kInf,   448.0F, 1e4F};
   if (special && rng.below(40) == 0) return kSpecial[rng.below(12)];
   const auto power = static_cast<int>(rng.below(9)) - 4;
   return static_cast<float>(std::ldexp(rng.normal(), power));
@@ -104,12 +106,12 @@ TEST_P(Variants, LinearAndGateUpOverShapes) {
     const auto cut = static_cast<int64_t>(rng.below(static_cast<uint64_t>(weight.panels()) + 1));
     fast().linear({in, &weight, got.data(), n, 0, cut});
     fast().linear({in, &weight, got.data(), n, cut, weight.panels()});
-    EXPECT_EQ(differing(want, got), 0) << "linear " << dtype_name(dtype) << " x "
-                                       << dtype_name(x_type);
+    EXPECT_EQ(differing(want, got), 0)
+        << "linear " << dtype_name(dtype) << " x " << dtype_name(x_type);
 
     const Weights up = draw_weights(rng, dtype, n, k, special);
-    const PackedGateUp both = pack_gate_up(dtype, n, k, w.bytes.data(), w.scale_data(),
-                                           up.bytes.data(), up.scale_data());
+    const PackedGateUp both =
+        pack_gate_up(dtype, n, k, w.bytes.data(), w.scale_data(), up.bytes.data(), up.scale_data());
     ref().gate_up({in, &both, want.data(), n, 0, both.panels()});
     fast().gate_up({in, &both, got.data(), n, 0, cut});
     fast().gate_up({in, &both, got.data(), n, cut, both.panels()});
@@ -181,7 +183,8 @@ TEST_P(Variants, MlaAttention) {
     }
     auto q = draw_many(rng, a.heads * stride, false);
     for (int h = 0; h < a.heads; ++h) {
-      for (int64_t i = a.latent + a.rope; i < stride; ++i) q[static_cast<size_t>(h * stride + i)] = 0;
+      for (int64_t i = a.latent + a.rope; i < stride; ++i)
+        q[static_cast<size_t>(h * stride + i)] = 0;
     }
     a.q = q.data();
     a.blocks = pointers.data();

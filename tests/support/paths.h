@@ -5,8 +5,8 @@
 
 namespace wingspan::test {
 
-std::string source_path(const std::string& relative);      // under the repository root
-std::string golden_path(const std::string& relative);      // under tests/goldens
-std::string temporary_directory();                          // new and empty, removed at exit
+std::string source_path(const std::string& relative);  // under the repository root
+std::string golden_path(const std::string& relative);  // under tests/goldens
+std::string temporary_directory();                     // new and empty, removed at exit
 
 }  // namespace wingspan::test
