@@ -102,7 +102,7 @@ std::string html_heat_map(const HeatMap& map) {
 }
 
 std::string html_bars(const Bars& bars) {
-  constexpr double kLeft = 150, kWidth = 380, kRow = 24;
+  constexpr double kLeft = 90, kWidth = 230, kRow = 24;
   double largest = 0;
   for (const double v : bars.values) largest = std::max(largest, v);
   std::string out =

@@ -35,7 +35,7 @@ Status check_session_memory(const SessionSetup& s, const SessionLimits& limits) 
   q.first_rank = s.mpi ? mpi_launch().rank : 0;
   q.kv_tokens_per_rank = limits.kv_tokens_per_rank;
   q.max_rows_per_rank = s.options.prefill_chunk + limits.max_sequences_per_rank;
-  const int64_t there = available_memory_bytes(s.options.memory_limit_bytes);
+  const int64_t there = available_memory_bytes(static_cast<int64_t>(s.options.memory_gb * 1e9));
   return check_memory(predict_memory(q), s.mpi ? there / mpi_launch().local_size : there);
 }
 

@@ -31,7 +31,7 @@ struct ModelOptions {
   int64_t prefill_chunk = 512;
   int threads = 0;  // 0: the machine's cores
   uint64_t seed = 0;
-  int64_t memory_limit_bytes = 0;  // 0: what the machine has
+  double memory_gb = 0;  // 0: what the machine has
 };
 // `one_width`: with --ep R; otherwise the command has an --ep of its own. `model_required`: else
 // the command has another source of a model.

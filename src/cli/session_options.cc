@@ -120,6 +120,8 @@ void add_model_options(CLI::App& app, ModelOptions& o, bool one_width, bool mode
       ->capture_default_str();
   app.add_option("--threads", o.threads, "worker threads in all; default: the machine's cores")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--memory-gb", o.memory_gb, "use at most so much memory; default: what is free")
+      ->check(CLI::Range(1e-3, 1e6));
   app.add_option("--seed", o.seed, "sampling seed")->capture_default_str();
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/kernels.h"
 
+#include "kernels/avx512.h"
 #include "kernels/portable.h"
 
 namespace wingspan {
@@ -25,6 +26,12 @@ constexpr Kernels kPortable[] = {
 #endif
 };
 
+#if defined(__x86_64__)
+constexpr Kernels kAvx512 = {"avx512",     "avx512bf16",      avx512::linear, avx512::gate_up,
+                             v4::rms_norm, v4::mla_attention, v4::softmax,    v4::log_sum_exp,
+                             v4::combine,  v4::probe_fma,     v4::probe_read};
+#endif
+
 // How many of kPortable this CPU can run.
 int usable_variants() {
 #if defined(__x86_64__)
@@ -40,22 +47,38 @@ int usable_variants() {
 #endif
 }
 
+// Null where the CPU lacks BF16 dot products.
+const Kernels* avx512_table() {
+#if defined(__x86_64__)
+  if (usable_variants() == 3 && __builtin_cpu_supports("avx512bf16")) return &kAvx512;
+#endif
+  return nullptr;
+}
+
 }  // namespace
 
-std::vector<std::string> kernel_names() { return {"auto", "reference", "portable"}; }
+std::vector<std::string> kernel_names() {
+  std::vector<std::string> names = {"auto", "reference", "portable"};
+  if (avx512_table() != nullptr) names.push_back("avx512");
+  return names;
+}
 
 std::vector<const Kernels*> all_kernels() {
   std::vector<const Kernels*> out = {&kReference};
   for (int i = 0; i < usable_variants(); ++i) out.push_back(&kPortable[i]);
+  if (const Kernels* table = avx512_table()) out.push_back(table);
   return out;
 }
 
 Expected<const Kernels*> choose_kernels(std::string_view name) {
+  const Kernels* const avx512 = avx512_table();
+  const Kernels* const portable = &kPortable[usable_variants() - 1];
   if (name == "reference") return &kReference;
-  if (name == "auto" || name == "portable") return &kPortable[usable_variants() - 1];
-  const bool later = name == "avx512";
-  return invalid_input(later ? "the avx512 kernels are not part of this build"
-                             : "unknown kernel kind \"" + std::string(name) + "\"",
+  if (name == "portable") return portable;
+  if (name == "auto") return avx512 != nullptr ? avx512 : portable;
+  if (name == "avx512" && avx512 != nullptr) return avx512;
+  return invalid_input(name == "avx512" ? "this CPU lacks AVX-512 with BF16 dot products"
+                                        : "unknown kernel kind \"" + std::string(name) + "\"",
                        "--kernel", "use auto, reference or portable");
 }
 

@@ -105,6 +105,11 @@ TEST(Errors, Models) {
   expect_error({"generate", "--model", copy, "--prompt-ids", "1"}, 2, "config.json");
 }
 
+TEST(Errors, AModelThatDoesNotFitIsRefusedWithNumbers) {
+  expect_error({"generate", "--model", wren(), "--prompt", "a", "--memory-gb", "0.01"}, 2,
+               "shared weights");
+}
+
 TEST(Errors, PlacementsForSomethingElse) {
   const std::string path = temporary_directory() + "/p.json";
   const auto with = [&](const Placement& p, const char* ep, const char* mentions) {

@@ -1,0 +1,12 @@
+// The kernels for CPUs with AVX-512 and BF16 dot products. Ops that are not here take the portable
+// ones of x86-64-v4.
+#pragma once
+
+#include "kernels/linear.h"
+
+namespace wingspan::avx512 {
+
+void linear(const LinearArgs& args);
+void gate_up(const GateUpArgs& args);
+
+}  // namespace wingspan::avx512
