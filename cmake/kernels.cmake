@@ -11,7 +11,7 @@ if(TARGET wingspan_kernels)
     add_library(wingspan_kernels_${name} OBJECT ${portable_sources})
     target_link_libraries(wingspan_kernels_${name} PUBLIC wingspan_flags wingspan_tensor)
     target_compile_options(wingspan_kernels_${name} PRIVATE -O3 -fno-math-errno -fno-trapping-math
-      -Wno-maybe-uninitialized -Wno-uninitialized ${ARGN})
+      $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -Wno-uninitialized ${ARGN})
     target_compile_definitions(wingspan_kernels_${name} PRIVATE WINGSPAN_ISA=${name})
     target_sources(wingspan_kernels PRIVATE $<TARGET_OBJECTS:wingspan_kernels_${name}>)
   endfunction()
