@@ -79,6 +79,11 @@ Expected<Json> parse_json(std::string_view text, const std::string& where, JsonL
         fmt::format("{} bytes of JSON, more than the limit of {}", text.size(), limits.max_bytes),
         where);
   }
+  // The parser takes a NUL for the end and would not look at what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    return invalid_input(fmt::format("not valid JSON: a NUL byte at byte {}, perhaps trailing", nul),
+                         where);
+  }
   Json out;
   StrictSax sax(out, limits);
   if (!Json::sax_parse(text.begin(), text.end(), &sax)) {

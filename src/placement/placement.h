@@ -88,9 +88,11 @@ Expected<Placement> read_placement(const Files& files, const std::string& path);
 Expected<Placement> parse_placement(std::string_view text, const std::string& where);
 
 // The file's text, one line a layer. `reason` must not be empty; `reports` are empty (no load is
-// known: the numbers and totals are left out) or one a layer. The migration is null.
+// known: the numbers and totals are left out) or one a layer. `migration` is the JSON value of that
+// key; empty means null.
 std::string placement_to_json(const Placement& placement, const std::string& reason,
-                              const std::vector<LayerReport>& reports = {});
+                              const std::vector<LayerReport>& reports = {},
+                              const std::string& migration = "");
 Status write_placement(const Files& files, const std::string& path, const Placement& placement,
                        const std::string& reason, const std::vector<LayerReport>& reports = {});
 

@@ -208,7 +208,8 @@ OrderedJson totals_json(const Placement& placement, const std::vector<LayerRepor
 }  // namespace
 
 std::string placement_to_json(const Placement& placement, const std::string& reason,
-                              const std::vector<LayerReport>& reports) {
+                              const std::vector<LayerReport>& reports,
+                              const std::string& migration) {
   WS_CHECK(!reason.empty());
   WS_CHECK(reports.empty() || reports.size() == placement.layers.size(), "{} reports, {} layers",
            reports.size(), placement.layers.size());
@@ -235,7 +236,8 @@ std::string placement_to_json(const Placement& placement, const std::string& rea
   }
   text += "],\n";
   if (!reports.empty()) text += "\"totals\":" + dumped(totals_json(placement, reports)) + ",\n";
-  text += "\"migration\":null,\n\"reason\":" + dumped(reason) + "}\n";
+  text += "\"migration\":" + (migration.empty() ? "null" : migration);
+  text += ",\n\"reason\":" + dumped(reason) + "}\n";
   return text;
 }
 

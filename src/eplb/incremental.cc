@@ -1,0 +1,291 @@
+#include "eplb/incremental.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "base/check.h"
+#include "eplb/construct.h"
+#include "eplb/local_search.h"
+#include "eplb/packing.h"
+
+namespace wingspan {
+namespace {
+
+size_t at(int i) { return static_cast<size_t>(i); }
+
+constexpr double kProgress = 1 - 1e-12;
+constexpr double kWorthEvening = 0.9;
+constexpr int kMostForced = 12;
+
+// The frontier of one pool.
+class PoolFrontier {
+ public:
+  PoolFrontier(const ShareModel& shares, std::span<const int> rank_slots,
+               std::span<const int> current, const FrontierOptions& options)
+      : options_(options),
+        origin_(current.begin(), current.end()),
+        packing_(shares, rank_slots, current),
+        finder_(packing_, -1) {
+    points_.push_back({0, packing_.max_load(), origin_});
+  }
+
+  // `cap` > 0: first brings every replica below it as far as evening counts goes.
+  std::vector<FrontierPoint> run(double cap) {
+    const int most_steps = 4 * packing_.slots() + 64;
+    int forced = 0;
+    if (cap > 0) even_to(cap);
+    for (int steps = 0; steps < most_steps; ++steps) {
+      const int rank = packing_.busiest();
+      if (packing_.load(rank) <= options_.target) break;
+      Step step = next_step(rank);
+      if (step.kind == Step::Kind::kNone) {
+        if (++forced > kMostForced) break;
+        step = even_replicas();
+        if (step.kind == Step::Kind::kNone) break;
+      }
+      moves_ += extra_moves(step);
+      if (moves_ > options_.most_moves) break;
+      apply(step, packing_);
+      if (record()) forced = 0;
+    }
+    return std::move(points_);
+  }
+
+ private:
+  double second_load(int busiest) const {
+    double load = 0;
+    for (int r = 0; r < packing_.ranks(); ++r) {
+      if (r != busiest) load = std::max(load, packing_.load(r));
+    }
+    return load;
+  }
+
+  // Slots that would differ from the origin in addition.
+  int extra_moves(const Step& step) const {
+    const auto differs = [&](int slot, int expert) { return expert != origin_[at(slot)] ? 1 : 0; };
+    const auto change = [&](int slot, int expert) {
+      return differs(slot, expert) - differs(slot, packing_.expert(slot));
+    };
+    if (step.kind == Step::Kind::kReplace) return change(step.slot, step.other);
+    return change(step.slot, packing_.expert(step.other)) +
+           change(step.other, packing_.expert(step.slot));
+  }
+
+  Step next_step(int rank) const {
+    const double load = packing_.load(rank), limit = load * kProgress;
+    const double enough = std::max(options_.target, second_load(rank));
+    const Step replace = finder_.best_replace(rank, limit, enough);
+    if (replace.kind != Step::Kind::kNone && replace.load <= enough) return replace;
+    const Step swap = finder_.best_swap(rank, limit, enough);
+    if (swap.kind == Step::Kind::kNone) return replace;
+    if (replace.kind == Step::Kind::kNone) return swap;
+    const auto rate = [&](const Step& step) {
+      return (load - std::max(step.load, enough)) / std::max(1, extra_moves(step));
+    };
+    return rate(swap) > rate(replace) ? swap : replace;
+  }
+
+  void even_to(double cap) {
+    while (true) {
+      const Step step = even_replicas();
+      if (step.kind == Step::Kind::kNone || packing_.share(step.other) <= cap) return;
+      const int moves = moves_ + extra_moves(step);
+      if (moves > options_.most_moves) return;
+      moves_ = moves;
+      apply(step, packing_);
+      record();
+    }
+  }
+
+  // Where no step helps, the replica counts no longer suit the load: the expert whose replicas cost
+  // most gets one, from the expert that misses it least, where the load is then lowest. The busiest
+  // rank may get worse by that for a while.
+  Step even_replicas() const {
+    int most = 0, spare = -1;
+    for (int e = 0; e < packing_.experts(); ++e) {
+      if (packing_.share(e) > packing_.share(most)) most = e;
+    }
+    for (int e = 0; e < packing_.experts(); ++e) {
+      if (packing_.replicas(e) < 2 || e == most) continue;
+      if (spare < 0 || packing_.share_with(e, -1) < packing_.share_with(spare, -1)) spare = e;
+    }
+    if (spare < 0 || packing_.share_with(spare, -1) >= packing_.share(most) * kWorthEvening)
+      return {};
+    Step out;
+    for (int s = packing_.first_of(spare); s >= 0; s = packing_.next_of(s)) {
+      const int rank = packing_.rank_of(s);
+      if (packing_.holds(rank, most)) continue;
+      const double load = packing_.load(rank) - packing_.weight(s);
+      if (out.kind == Step::Kind::kNone || load < out.load) {
+        out = {Step::Kind::kReplace, s, most, load};
+      }
+    }
+    return out;
+  }
+
+  bool record() {
+    const double cost = packing_.max_load();
+    if (cost >= points_.back().cost * kProgress) return false;
+    // A step may give slots back: points with as many moves are then beaten.
+    while (points_.size() > 1 && points_.back().moves >= moves_) points_.pop_back();
+    points_.push_back({moves_, cost, packing_.slot_to_expert()});
+    return true;
+  }
+
+  const FrontierOptions& options_;
+  std::vector<int> origin_;
+  Packing packing_;
+  StepFinder finder_;
+  int moves_ = 0;
+  std::vector<FrontierPoint> points_;
+};
+
+std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const int> rank_slots,
+                                    std::span<const int> current, const FrontierOptions& options) {
+  const double cap = choose_replicas(shares, rank_slots).largest * options.evening;
+  return PoolFrontier(shares, rank_slots, current, options).run(cap);
+}
+
+// A node's part of a grouped placement, with its experts renumbered.
+struct NodePart {
+  std::vector<int> experts;  // local -> global
+  std::vector<double> load;
+  std::vector<FrontierPoint> points;
+};
+
+NodePart node_part(const Topology& t, const ShareModel& shares, std::span<const double> load,
+                   std::span<const int> current, int node, const FrontierOptions& options) {
+  const size_t slots = current.size() / at(t.nodes), ranks = at(t.ranks() / t.nodes);
+  const auto mine = current.subspan(at(node) * slots, slots);
+  NodePart part;
+  part.experts.assign(mine.begin(), mine.end());
+  std::sort(part.experts.begin(), part.experts.end());
+  part.experts.erase(std::unique(part.experts.begin(), part.experts.end()), part.experts.end());
+  for (const int e : part.experts) part.load.push_back(load[at(e)]);
+  std::vector<int> local;
+  for (const int e : mine) {
+    const auto found = std::lower_bound(part.experts.begin(), part.experts.end(), e);
+    local.push_back(static_cast<int>(found - part.experts.begin()));
+  }
+  const ShareModel own = shares.part(part.load);
+  const auto sizes = std::span(t.rank_slots).subspan(at(node) * ranks, ranks);
+  part.points = run_pool(own, sizes, local, options);
+  return part;
+}
+
+// Always goes on at the node that is highest.
+std::vector<FrontierPoint> merge_nodes(const std::vector<NodePart>& parts, int most_moves) {
+  std::vector<size_t> chosen(parts.size());
+  std::vector<FrontierPoint> out;
+  while (true) {
+    FrontierPoint point;
+    size_t highest = 0;
+    for (size_t n = 0; n < parts.size(); ++n) {
+      const FrontierPoint& own = parts[n].points[chosen[n]];
+      point.moves += own.moves;
+      if (own.cost > parts[highest].points[chosen[highest]].cost) highest = n;
+      for (const int e : own.slot_to_expert)
+        point.slot_to_expert.push_back(parts[n].experts[at(e)]);
+    }
+    point.cost = parts[highest].points[chosen[highest]].cost;
+    if (point.moves > most_moves) break;
+    if (out.empty() || point.cost < out.back().cost * kProgress) out.push_back(std::move(point));
+    if (++chosen[highest] == parts[highest].points.size()) break;
+  }
+  return out;
+}
+
+// dynamic programme over layers: least cost with exactly so many moves at most
+std::vector<size_t> choose_exactly(const std::vector<std::vector<FrontierPoint>>& frontiers,
+                                   size_t budget) {
+  std::vector<double> best(budget + 1, 0.0);
+  std::vector<std::vector<uint32_t>> taken;
+  for (const auto& points : frontiers) {
+    std::vector<double> next(budget + 1, std::numeric_limits<double>::infinity());
+    std::vector<uint32_t> choice(budget + 1);
+    for (size_t p = 0; p < points.size(); ++p) {
+      const auto moves = at(points[p].moves);
+      for (size_t b = moves; b <= budget; ++b) {
+        const double cost = best[b - moves] + points[p].cost;
+        if (cost >= next[b]) continue;
+        next[b] = cost;
+        choice[b] = static_cast<uint32_t>(p);
+      }
+    }
+    best = std::move(next);
+    taken.push_back(std::move(choice));
+  }
+  std::vector<size_t> out(frontiers.size());
+  size_t left = budget;
+  for (size_t l = frontiers.size(); l-- > 0;) {
+    out[l] = taken[l][left];
+    left -= at(frontiers[l][out[l]].moves);
+  }
+  return out;
+}
+
+// Takes the steepest step of any layer as long as one fits.
+std::vector<size_t> choose_steepest(const std::vector<std::vector<FrontierPoint>>& frontiers,
+                                    int64_t budget) {
+  std::vector<size_t> out(frontiers.size());
+  while (true) {
+    double best_rate = 0;
+    size_t best_layer = 0, best_point = 0;
+    for (size_t l = 0; l < frontiers.size(); ++l) {
+      const auto& points = frontiers[l];
+      for (size_t p = out[l] + 1; p < points.size(); ++p) {
+        const int moves = points[p].moves - points[out[l]].moves;
+        if (moves > budget) break;
+        const double rate = (points[out[l]].cost - points[p].cost) / moves;
+        if (rate <= best_rate) continue;
+        best_rate = rate;
+        best_layer = l;
+        best_point = p;
+      }
+    }
+    if (best_rate <= 0) return out;
+    budget -=
+        frontiers[best_layer][best_point].moves - frontiers[best_layer][out[best_layer]].moves;
+    out[best_layer] = best_point;
+  }
+}
+
+}  // namespace
+
+std::vector<FrontierPoint> layer_frontier(const Topology& topology, std::span<const double> load,
+                                          std::span<const int> current,
+                                          const FrontierOptions& options) {
+  const ShareModel shares(load, options.objective, options.rows);
+  if (!topology.grouped()) {
+    return run_pool(shares, topology.rank_slots, current, options);
+  }
+  std::vector<NodePart> parts;
+  for (int node = 0; node < topology.nodes; ++node) {
+    parts.push_back(node_part(topology, shares, load, current, node, options));
+  }
+  return merge_nodes(parts, options.most_moves);
+}
+
+std::vector<size_t> choose_within(const std::vector<std::vector<FrontierPoint>>& frontiers,
+                                  int64_t budget) {
+  int64_t all = 0;
+  double work = 0;
+  for (const auto& points : frontiers) {
+    WS_CHECK(!points.empty() && points.front().moves == 0);
+    all += points.back().moves;
+    work += static_cast<double>(points.size());
+  }
+  if (all <= budget) {
+    std::vector<size_t> out;
+    for (const auto& points : frontiers) out.push_back(points.size() - 1);
+    return out;
+  }
+  constexpr double kMostWork = 5e7;
+  if (work * static_cast<double>(budget + 1) <= kMostWork) {
+    return choose_exactly(frontiers, static_cast<size_t>(budget));
+  }
+  return choose_steepest(frontiers, budget);
+}
+
+}  // namespace wingspan

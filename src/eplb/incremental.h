@@ -1,0 +1,40 @@
+// Small changes to a placement that is running: the largest rank load that a given number of moved
+// slots can reach.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "eplb/plan.h"
+
+namespace wingspan {
+
+// A placement of one layer that differs from the running one in `moves` slots.
+struct FrontierPoint {
+  int moves = 0;
+  double cost = 0;  // the largest rank's, in the objective's units
+  std::vector<int> slot_to_expert;
+};
+
+struct FrontierOptions {
+  Objective objective = Objective::kTokens;
+  double rows = 1;
+  int most_moves = 1 << 30;
+  // A cost at or below this is good enough to stop.
+  double target = 0;
+  double evening = 1.15;
+};
+
+// From the running placement (first, 0 moves) to ever more moves and ever lower costs, by steps at
+// the busiest rank, each the one that lowers it most for each slot that it changes. A slot that
+// gets its old expert back counts no more. Groups stay on their nodes.
+std::vector<FrontierPoint> layer_frontier(const Topology& topology, std::span<const double> load,
+                                          std::span<const int> current,
+                                          const FrontierOptions& options);
+
+// Chooses one point a layer so that the costs add up to least with at most `budget` moves in all.
+// Exact up to some 50 million steps of work, beyond that along the lower convex hulls.
+std::vector<size_t> choose_within(const std::vector<std::vector<FrontierPoint>>& frontiers,
+                                  int64_t budget);
+
+}  // namespace wingspan
