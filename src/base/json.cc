@@ -81,7 +81,7 @@ Expected<Json> parse_json(std::string_view text, const std::string& where, JsonL
   }
   // The parser takes a NUL for the end and would not look at what follows.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    return invalid_input(fmt::format("not valid JSON: a NUL byte at byte {}, perhaps trailing", nul),
+    return invalid_input(fmt::format("not valid JSON: a NUL at byte {}, perhaps trailing", nul),
                          where);
   }
   Json out;

@@ -53,7 +53,7 @@ int64_t bits_between(uint32_t a, uint32_t b) { return std::popcount(a ^ b); }
 
 int64_t bits_between(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return 32 * static_cast<int64_t>(std::max(a.size(), b.size()));
-  if (std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0) return 0;
+  if (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0) return 0;
   int64_t bits = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     bits += bits_between(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i]));

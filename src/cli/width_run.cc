@@ -63,8 +63,8 @@ bool same_bits(const std::vector<RequestResult>& a, const std::vector<RequestRes
   return std::equal(
       a.begin(), a.end(), b.begin(), b.end(), [](const RequestResult& x, const RequestResult& y) {
         return x.output_ids == y.output_ids && x.logprobs.size() == y.logprobs.size() &&
-               std::memcmp(x.logprobs.data(), y.logprobs.data(),
-                           x.logprobs.size() * sizeof(float)) == 0;
+               (x.logprobs.empty() || std::memcmp(x.logprobs.data(), y.logprobs.data(),
+                                                  x.logprobs.size() * sizeof(float)) == 0);
       });
 }
 

@@ -57,7 +57,7 @@ inline Status random_traffic(Group& group, uint64_t seed, int rounds) {
         if (mood == 1 && own.below(2) == 0) continue;
         WS_ASSIGN(auto got, channel.wait(peer));
         const auto want = message(key, peer, me, round, capacities[c]);
-        if (got.size() != want.size() || std::memcmp(got.data(), want.data(), want.size()) != 0) {
+        if (!std::equal(got.begin(), got.end(), want.begin(), want.end())) {
           return failed(
               fmt::format("rank {} got other bytes from rank {} in round {}", me, peer, round));
         }

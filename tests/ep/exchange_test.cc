@@ -147,7 +147,8 @@ void check_case(const Case& c, const Placement& placement, uint64_t seed, bool r
       WS_RETURN_IF_ERROR(run_layer(*exchange, c, placement, group.rank(), in, out));
       const auto want_rows = expected(c, in);
       if (out.size() != want_rows.size() ||
-          std::memcmp(out.data(), want_rows.data(), out.size() * sizeof(float)) != 0) {
+          (!out.empty() &&
+           std::memcmp(out.data(), want_rows.data(), out.size() * sizeof(float)) != 0)) {
         ++wrong[rank];
       }
     }
