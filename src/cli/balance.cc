@@ -11,7 +11,7 @@ namespace wingspan {
 namespace {
 
 constexpr const char* kExamples = R"(Examples:
-  wingspan balance --load models/wren/load.json --ranks 16 --redundant 16
+  wingspan balance --load tests/goldens/wren/loads/mixed.json --ranks 16 --redundant 16
   wingspan balance --load recorded.pt --format sglang --ranks 32 --redundant 32 \
       --output init_expert_location.json --output-format sglang
   wingspan balance --load load.json --ranks 32 --current running.json --move-budget 64 --json

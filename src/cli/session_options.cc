@@ -55,6 +55,9 @@ Status check_placement(const SessionSetup& s) {
   }
   for (const LayerPlacement& layer : p.layers) {
     if (std::find(layers.begin(), layers.end(), layer.layer) != layers.end()) continue;
+    // Loads that another engine recorded may include the MTP layers, which are left out here.
+    const int64_t mtp = layer.layer - s.config.layers;
+    if (mtp >= 0 && mtp < s.config.mtp_layers) continue;
     return invalid_input(
         fmt::format("the placement has layer {}, which has no experts in the model {}", layer.layer,
                     s.config.name),

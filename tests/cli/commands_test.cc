@@ -153,6 +153,21 @@ TEST(Generate, LoadsAndRoutingAreRecorded) {
   EXPECT_EQ(counted, chosen);
 }
 
+TEST(Balance, APlanFromRecordedLoadsRunsAndKeepsTheBits) {
+  const std::string plan = temporary_directory() + "/plan.json";
+  const Finished made =
+      run_wingspan({"balance", "--load", golden_path("wren/loads/mixed.json"), "--ranks", "8",
+                    "--redundant", "16", "--output", plan});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const std::vector<std::string> base = {"generate", "--model",      wren(), "--prompt",
+                                         "Es war",   "--max-tokens", "12",   "--logprobs"};
+  auto placed = base;
+  placed.insert(placed.end(), {"--placement", plan});
+  const Json want = run_json(base), got = run_json(placed);
+  EXPECT_EQ(got["ep"], 8);
+  EXPECT_EQ(got["results"], want["results"]);
+}
+
 TEST(Score, GivesTheLogprobsThatGenerateReported) {
   const Json made = run_json({"generate", "--model", wren(), "--prompt", "Le capitaine",
                               "--max-tokens", "12", "--logprobs", "--ignore-eos"});

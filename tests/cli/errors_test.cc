@@ -119,7 +119,7 @@ TEST(Errors, PlacementsForSomethingElse) {
   };
   with(contiguous_placement(128, {1, 2, 3, 4}, 4), "4", "128 experts");
   with(contiguous_placement(256, {1, 2, 3}, 4), "4", "layer 4");
-  with(contiguous_placement(256, {1, 2, 3, 4, 5}, 4), "4", "layer 5");
+  with(contiguous_placement(256, {1, 2, 3, 4, 6}, 4), "4", "layer 6");
   with(contiguous_placement(256, {1, 2, 3, 4}, 4), "8", "--ep 4");
 }
 
