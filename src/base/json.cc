@@ -47,6 +47,10 @@ class StrictSax final : public nlohmann::json_sax<Json> {
     std::string text = e.what();
     // nlohmann's text starts with "[json.exception...] "; the position is what helps.
     if (auto end = text.find("] "); end != std::string::npos) text = text.substr(end + 2);
+    // It may quote bytes that are no UTF-8.
+    for (char& c : text) {
+      if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e) c = '?';
+    }
     return refuse(fmt::format("not valid JSON at byte {}: {}", position, text.substr(0, 200)));
   }
 

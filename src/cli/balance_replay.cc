@@ -30,9 +30,10 @@ constexpr const char* kExamples = R"(Example:
 Expected<Policy> policy_of(const std::string& name) {
   if (name == "keep") return Policy::kKeep;
   if (name == "resolve") return Policy::kResolve;
+  if (name == "relabel") return Policy::kRelabel;
   if (name == "incremental") return Policy::kIncremental;
   return invalid_input(fmt::format("\"{}\" is no policy", name), "--policy",
-                       "use keep, resolve or incremental, separated by commas");
+                       "use keep, resolve, relabel or incremental, separated by commas");
 }
 
 Expected<std::vector<Run>> run_policies(const ReplayOptions& o, const Topology& topology,
@@ -124,7 +125,8 @@ void add_replay_command(CLI::App& balance, Command& selected) {
   c->add_option("--redundant", o->plan.redundant, "slots beyond one an expert")
       ->check(CLI::NonNegativeNumber)
       ->excludes(slots);
-  c->add_option("--policy", o->policies, "keep, resolve, incremental, separated by commas");
+  c->add_option("--policy", o->policies,
+                "keep, resolve, relabel, incremental, separated by commas");
   c->add_option("--html", o->plan.html, "write a page with the curves");
   c->add_flag("--json", o->plan.json, "print one JSON document");
   c->callback([o, &selected] { selected = [o] { return replay_command(*o); }; });

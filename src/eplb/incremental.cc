@@ -25,8 +25,7 @@ class PoolFrontier {
                std::span<const int> current, const FrontierOptions& options)
       : options_(options),
         origin_(current.begin(), current.end()),
-        packing_(shares, rank_slots, current),
-        finder_(packing_, -1) {
+        packing_(shares, rank_slots, current) {
     points_.push_back({0, packing_.max_load(), origin_});
   }
 
@@ -53,14 +52,6 @@ class PoolFrontier {
   }
 
  private:
-  double second_load(int busiest) const {
-    double load = 0;
-    for (int r = 0; r < packing_.ranks(); ++r) {
-      if (r != busiest) load = std::max(load, packing_.load(r));
-    }
-    return load;
-  }
-
   // Slots that would differ from the origin in addition.
   int extra_moves(const Step& step) const {
     const auto differs = [&](int slot, int expert) { return expert != origin_[at(slot)] ? 1 : 0; };
@@ -72,18 +63,80 @@ class PoolFrontier {
            change(step.other, packing_.expert(step.slot));
   }
 
+  // What the part of a load above the target weighs: steps lower the sum of this over ranks, so one
+  // may raise a rank that has room, or even one that has none, for a greater good.
+  double excess(double load) const {
+    const double over = std::max(0.0, load - options_.target);
+    return over * over;
+  }
+
+  double swap_gain(int a, int b) const {
+    const double la = packing_.load(packing_.rank_of(a)), lb = packing_.load(packing_.rank_of(b));
+    const double shift = packing_.weight(a) - packing_.weight(b);
+    return excess(la) + excess(lb) - excess(la - shift) - excess(lb + shift);
+  }
+
+  double replace_gain(int slot, int expert) const {
+    const int old = packing_.expert(slot), home = packing_.rank_of(slot);
+    const double rise = packing_.share_with(old, -1) - packing_.share(old);
+    const double fall = packing_.share(expert) - packing_.share_with(expert, 1);
+    const double load = packing_.load(home);
+    double gain =
+        excess(load) - excess(load - packing_.weight(slot) + packing_.share(expert) - fall);
+    for (int s = packing_.first_of(old); s >= 0; s = packing_.next_of(s)) {
+      if (s == slot) continue;
+      const int rank = packing_.rank_of(s);
+      const double now = packing_.load(rank);
+      const double after = now + rise - (packing_.holds(rank, expert) ? fall : 0);
+      gain += excess(now) - excess(after);
+    }
+    for (int s = packing_.first_of(expert); s >= 0; s = packing_.next_of(s)) {
+      const int rank = packing_.rank_of(s);
+      if (packing_.holds(rank, old)) continue;  // counted above
+      const double now = packing_.load(rank);
+      gain += excess(now) - excess(now - fall);
+    }
+    return gain;
+  }
+
+  bool may_replace(int slot, int expert) const {
+    const int old = packing_.expert(slot);
+    return old != expert && packing_.replicas(old) > 1 &&
+           !packing_.holds(packing_.rank_of(slot), expert);
+  }
+
+  // The step at `rank` that lowers the excess most for each slot that it changes.
   Step next_step(int rank) const {
-    const double load = packing_.load(rank), limit = load * kProgress;
-    const double enough = std::max(options_.target, second_load(rank));
-    const Step replace = finder_.best_replace(rank, limit, enough);
-    if (replace.kind != Step::Kind::kNone && replace.load <= enough) return replace;
-    const Step swap = finder_.best_swap(rank, limit, enough);
-    if (swap.kind == Step::Kind::kNone) return replace;
-    if (replace.kind == Step::Kind::kNone) return swap;
-    const auto rate = [&](const Step& step) {
-      return (load - std::max(step.load, enough)) / std::max(1, extra_moves(step));
+    Step best;
+    double best_rate = excess(packing_.load(rank)) * 1e-9;
+    const auto offer = [&](const Step& step, double gain) {
+      const double rate = gain / std::max(0.5, static_cast<double>(extra_moves(step)));
+      if (rate <= best_rate) return;
+      best_rate = rate;
+      best = step;
     };
-    return rate(swap) > rate(replace) ? swap : replace;
+    for (int a = packing_.first_slot(rank); a < packing_.end_slot(rank); ++a) {
+      const int expert = packing_.expert(a);
+      for (int b = 0; b < packing_.slots(); ++b) {
+        const int other = packing_.rank_of(b);
+        if (other == rank) continue;
+        if (packing_.replicas(packing_.expert(b)) > 1 && may_replace(b, expert)) {
+          offer({Step::Kind::kReplace, b, expert, 0}, replace_gain(b, expert));
+        }
+        if (packing_.weight(b) >= packing_.weight(a)) continue;
+        const double gain = swap_gain(a, b);
+        if (gain <= 0.5 * best_rate || packing_.holds(other, expert) ||
+            packing_.holds(rank, packing_.expert(b))) {
+          continue;
+        }
+        offer({Step::Kind::kSwap, a, b, 0}, gain);
+      }
+      if (packing_.replicas(expert) < 2) continue;
+      for (int e = 0; e < packing_.experts(); ++e) {
+        if (may_replace(a, e)) offer({Step::Kind::kReplace, a, e, 0}, replace_gain(a, e));
+      }
+    }
+    return best;
   }
 
   void even_to(double cap) {
@@ -136,7 +189,6 @@ class PoolFrontier {
   const FrontierOptions& options_;
   std::vector<int> origin_;
   Packing packing_;
-  StepFinder finder_;
   int moves_ = 0;
   std::vector<FrontierPoint> points_;
 };

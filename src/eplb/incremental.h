@@ -22,11 +22,14 @@ struct FrontierOptions {
   int most_moves = 1 << 30;
   // A cost at or below this is good enough to stop.
   double target = 0;
-  double evening = 1.15;
+  // Replicas that cost more than this times the least possible largest replica are evened out
+  // first: where they creep up over many small changes, no small change helps in the end.
+  double evening = 1.5;
 };
 
 // From the running placement (first, 0 moves) to ever more moves and ever lower costs, by steps at
-// the busiest rank, each the one that lowers it most for each slot that it changes. A slot that
+// the busiest rank, each the one that most lowers what the ranks carry above the target (squared),
+// for each slot that it changes. A slot that
 // gets its old expert back counts no more. Groups stay on their nodes.
 std::vector<FrontierPoint> layer_frontier(const Topology& topology, std::span<const double> load,
                                           std::span<const int> current,

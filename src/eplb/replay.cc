@@ -4,30 +4,56 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "eplb/forecast.h"
 #include "eplb/incremental.h"
 #include "eplb/migration.h"
 
 namespace wingspan {
 namespace {
 
-constexpr double kTolerance = 0.02;
+// Tuned for few moves: what is closer to the best plan than its loss by the next window's noise is
+// not worth a move.
+constexpr double kTolerance = 0.02, kFallback = 0.05;
 
 double balancedness(const Topology& t, const std::vector<int>& slots,
                     const std::vector<double>& load) {
   return report_plan(t, slots, load, 0).balancedness;
 }
 
+double largest_cost(const Topology& t, std::span<const int> slots, std::span<const double> load) {
+  const auto costs = rank_costs(t, slots, ShareModel(load));
+  return *std::max_element(costs.begin(), costs.end());
+}
+
+// The placement of one layer after window `load`.
+std::vector<int> next_placement(const Topology& t, Policy policy, const std::vector<int>& now,
+                                const std::vector<double>& load, const LoadForecast& forecast) {
+  switch (policy) {
+    case Policy::kKeep:
+      return now;
+    case Policy::kResolve:
+      return plan_layer(t, load, {}).slot_to_expert;
+    case Policy::kRelabel:
+      return relabel(t, now, plan_layer(t, load, {}).slot_to_expert);
+    case Policy::kIncremental:
+      break;
+  }
+  return change_layer(t, forecast.next(), now, kTolerance, kFallback);
+}
+
 }  // namespace
 
 std::vector<int> change_layer(const Topology& topology, std::span<const double> load,
-                              std::span<const int> current, double tolerance) {
+                              std::span<const int> current, double tolerance, double fallback) {
   PlanOptions fast;
   fast.effort = Effort::fast();
   const LayerPlan plan = plan_layer(topology, load, fast);
-  const auto costs = rank_costs(topology, plan.slot_to_expert, ShareModel(load));
+  const double reached = largest_cost(topology, plan.slot_to_expert, load);
   FrontierOptions options;
-  options.target = *std::max_element(costs.begin(), costs.end()) * (1 + tolerance);
-  return layer_frontier(topology, load, current, options).back().slot_to_expert;
+  options.target = reached * (1 + tolerance);
+  const auto points = layer_frontier(topology, load, current, options);
+  if (points.back().cost <= reached * (1 + fallback)) return points.back().slot_to_expert;
+  return relabel(topology, current, plan.slot_to_expert);
 }
 
 ReplayResult replay(const Topology& topology, const std::vector<LoadMatrix>& windows,
@@ -38,17 +64,16 @@ ReplayResult replay(const Topology& topology, const std::vector<LoadMatrix>& win
   for (LayerPlan& plan : plan_layers(topology, windows[0], {})) {
     placement.push_back(std::move(plan.slot_to_expert));
   }
+  std::vector<LoadForecast> forecasts(layers);
   ReplayResult out;
   for (size_t w = 0; w + 1 < windows.size(); ++w) {
     int64_t moved = 0;
     double sum = 0;
     for (size_t l = 0; l < layers; ++l) {
-      if (w > 0 && policy != Policy::kKeep) {
-        const auto& load = windows[w][l];
-        std::vector<int> next =
-            policy == Policy::kResolve
-                ? relabel(topology, placement[l], plan_layer(topology, load, {}).slot_to_expert)
-                : change_layer(topology, load, placement[l], kTolerance);
+      const auto& load = windows[w][l];
+      if (policy == Policy::kIncremental) forecasts[l].observe(load);
+      if (w > 0) {
+        std::vector<int> next = next_placement(topology, policy, placement[l], load, forecasts[l]);
         moved += count_moves(placement[l], next);
         placement[l] = std::move(next);
       }

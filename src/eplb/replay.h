@@ -11,8 +11,9 @@ namespace wingspan {
 
 enum class Policy {
   kKeep,         // the plan of the first window, for ever
-  kResolve,      // a new plan for every window, relabelled to move least
-  kIncremental,  // small changes (change_layer)
+  kResolve,      // a new plan for every window, put in place as it comes out
+  kRelabel,      // the same, with ranks and slots relabelled so that least moves
+  kIncremental,  // small changes (change_layer) for the forecast of the next window
 };
 
 struct ReplayResult {
@@ -26,9 +27,9 @@ struct ReplayResult {
 ReplayResult replay(const Topology& topology, const std::vector<LoadMatrix>& windows,
                     Policy policy);
 
-// One layer's placement for a load that has changed: within `tolerance` of a plan from scratch,
-// with few moves.
+// One layer's placement for a load that has changed, within `tolerance` of a plan from scratch: by
+// small steps, or, where they end further than `fallback` from it, the relabelled plan itself.
 std::vector<int> change_layer(const Topology& topology, std::span<const double> load,
-                              std::span<const int> current, double tolerance);
+                              std::span<const int> current, double tolerance, double fallback);
 
 }  // namespace wingspan
