@@ -59,7 +59,6 @@ class ForwardPass {
   const ModelConfig& config_;
   const ModelWeights& weights_;
   const RankExperts& experts_;
-  int rank_;
   Exchange* exchange_;
   const OpRunner& ops_;
   const Clock& clock_;
