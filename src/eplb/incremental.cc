@@ -48,6 +48,7 @@ class PoolFrontier {
       apply(step, packing_);
       if (record()) forced = 0;
     }
+    prune();
     return std::move(points_);
   }
 
@@ -137,6 +138,45 @@ class PoolFrontier {
       }
     }
     return best;
+  }
+
+  bool fits(int rank, double limit) const { return packing_.load(rank) <= limit; }
+
+  // Gives back what the last point does not need: slots that can have their old expert again, alone
+  // or by an exchange of two changed slots, without going above its cost or the target.
+  void prune() {
+    FrontierPoint& last = points_.back();
+    if (last.moves == 0 || last.slot_to_expert != packing_.slot_to_expert()) return;
+    const double limit = std::max(last.cost, options_.target);
+    std::vector<int> changed;
+    for (int s = 0; s < packing_.slots(); ++s) {
+      if (packing_.expert(s) != origin_[at(s)]) changed.push_back(s);
+    }
+    for (const int s : changed) restore(s, limit);
+    for (const int a : changed) {
+      for (const int b : changed) exchange_back(a, b, limit);
+    }
+    last = {0, packing_.max_load(), packing_.slot_to_expert()};
+    for (const int s : changed) last.moves += packing_.expert(s) != origin_[at(s)] ? 1 : 0;
+    while (points_.size() > 1 && points_[points_.size() - 2].moves >= points_.back().moves) {
+      points_.erase(points_.end() - 2);
+    }
+  }
+
+  void restore(int slot, double limit) {
+    const int now = packing_.expert(slot), old = origin_[at(slot)];
+    if (now == old || !may_replace(slot, old)) return;
+    packing_.replace(slot, old);
+    if (packing_.max_load() > limit) packing_.replace(slot, now);
+  }
+
+  void exchange_back(int a, int b, double limit) {
+    const int ea = packing_.expert(a), eb = packing_.expert(b);
+    const int ra = packing_.rank_of(a), rb = packing_.rank_of(b);
+    if (ea == eb || extra_moves({Step::Kind::kSwap, a, b, 0}) >= 0) return;
+    if (ra != rb && (packing_.holds(ra, eb) || packing_.holds(rb, ea))) return;
+    packing_.swap_slots(a, b);
+    if (!fits(ra, limit) || !fits(rb, limit)) packing_.swap_slots(a, b);
   }
 
   void even_to(double cap) {

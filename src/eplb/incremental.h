@@ -24,7 +24,7 @@ struct FrontierOptions {
   double target = 0;
   // Replicas that cost more than this times the least possible largest replica are evened out
   // first: where they creep up over many small changes, no small change helps in the end.
-  double evening = 1.5;
+  double evening = 1.35;
 };
 
 // From the running placement (first, 0 moves) to ever more moves and ever lower costs, by steps at

@@ -11,10 +11,6 @@
 namespace wingspan {
 namespace {
 
-// Tuned for few moves: what is closer to the best plan than its loss by the next window's noise is
-// not worth a move.
-constexpr double kTolerance = 0.02, kFallback = 0.05;
-
 double balancedness(const Topology& t, const std::vector<int>& slots,
                     const std::vector<double>& load) {
   return report_plan(t, slots, load, 0).balancedness;
@@ -38,21 +34,31 @@ std::vector<int> next_placement(const Topology& t, Policy policy, const std::vec
     case Policy::kIncremental:
       break;
   }
-  return change_layer(t, forecast.next(), now, kTolerance, kFallback);
+  return change_layer(t, forecast.next(), now);
 }
 
 }  // namespace
 
 std::vector<int> change_layer(const Topology& topology, std::span<const double> load,
-                              std::span<const int> current, double tolerance, double fallback) {
+                              std::span<const int> current, const ChangeLimits& limits) {
   PlanOptions fast;
   fast.effort = Effort::fast();
   const LayerPlan plan = plan_layer(topology, load, fast);
   const double reached = largest_cost(topology, plan.slot_to_expert, load);
+  std::vector<int> best(current.begin(), current.end());
+  double cost = largest_cost(topology, current, load);
+  if (cost <= reached * (1 + limits.trigger)) return best;
   FrontierOptions options;
-  options.target = reached * (1 + tolerance);
-  const auto points = layer_frontier(topology, load, current, options);
-  if (points.back().cost <= reached * (1 + fallback)) return points.back().slot_to_expert;
+  options.target = reached * (1 + limits.tolerance);
+  // Where small steps get stuck, the replica counts are more uneven than they may be.
+  for (const double evening : {1.35, 1.2, 1.05, 1.0}) {
+    options.evening = evening;
+    auto points = layer_frontier(topology, load, current, options);
+    if (points.back().cost >= cost) continue;
+    cost = points.back().cost;
+    best = std::move(points.back().slot_to_expert);
+    if (cost <= reached * (1 + limits.fallback)) return best;
+  }
   return relabel(topology, current, plan.slot_to_expert);
 }
 

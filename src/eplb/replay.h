@@ -27,9 +27,15 @@ struct ReplayResult {
 ReplayResult replay(const Topology& topology, const std::vector<LoadMatrix>& windows,
                     Policy policy);
 
-// One layer's placement for a load that has changed, within `tolerance` of a plan from scratch: by
-// small steps, or, where they end further than `fallback` from it, the relabelled plan itself.
+// How far, relative to a plan from scratch, the largest rank cost may be.
+struct ChangeLimits {
+  double trigger = 0.04;    // up to here nothing is done
+  double tolerance = 0.01;  // else steps go on down to here
+  double fallback = 0.08;   // if they end above this, the relabelled plan itself is taken
+};
+
+// One layer's placement for a load that has changed.
 std::vector<int> change_layer(const Topology& topology, std::span<const double> load,
-                              std::span<const int> current, double tolerance, double fallback);
+                              std::span<const int> current, const ChangeLimits& limits = {});
 
 }  // namespace wingspan
