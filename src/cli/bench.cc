@@ -112,7 +112,8 @@ Expected<Cell> measure(const BenchOptions& o, const SessionSetup& s,
   const int64_t all_steps = prefill_steps + counted.decode.steps;
   const int64_t first = counted.load.windows.empty() ? 0 : counted.load.windows[0].first_step;
   const auto rows = static_cast<double>(batch);
-  const double kv = rows * static_cast<double>(o.prompt_tokens + o.decode_tokens / 2);
+  const double kv =
+      rows * (static_cast<double>(o.prompt_tokens) + static_cast<double>(o.decode_tokens) / 2);
   const Work d =
       step_work(s, ranks, rows, rows,
                 distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv);
