@@ -155,9 +155,8 @@ TEST(Generate, LoadsAndRoutingAreRecorded) {
 
 TEST(Balance, APlanFromRecordedLoadsRunsAndKeepsTheBits) {
   const std::string plan = temporary_directory() + "/plan.json";
-  const Finished made =
-      run_wingspan({"balance", "--load", golden_path("wren/loads/mixed.json"), "--ranks", "8",
-                    "--redundant", "16", "--output", plan});
+  const Finished made = run_wingspan({"balance", "--load", golden_path("wren/loads/mixed.json"),
+                                      "--ranks", "8", "--redundant", "16", "--output", plan});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   const std::vector<std::string> base = {"generate", "--model",      wren(), "--prompt",
                                          "Es war",   "--max-tokens", "12",   "--logprobs"};
