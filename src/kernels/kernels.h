@@ -28,6 +28,9 @@ struct Kernels {
   // probe.h; what they return only keeps the work from being left out.
   float (*probe_fma)(int64_t rounds) = nullptr;
   float (*probe_read)(const float* x, int64_t n) = nullptr;
+  // The peak for BF16 rows and weights, and the operations of one of its rounds.
+  float (*probe_bf16)(int64_t rounds) = nullptr;
+  int64_t probe_bf16_flops = 0;
 };
 
 // Names that choose_kernels accepts on this machine, "auto" first.
