@@ -172,7 +172,8 @@ template <class Load, bool kFp8>
 struct Tiles {
   using Pair = uint32_t;
   static constexpr int64_t kMaxRows = 6;
-  static constexpr bool kScaled = kFp8, kDecodes = kFp8;
+  static constexpr bool kScaled = kFp8;
+  static constexpr int kDecodeFrom = kFp8 ? 2 : 0, kDecodePanels = kGroup;
 
   static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, uint32_t* out) {
     fill_pairs(x, row, height, pairs, out);

@@ -10,10 +10,12 @@
 //   Pair                    what a tile reads of one row for one pair of K
 //   kMaxRows                the tallest tile
 //   kScaled                 whether sums are per block and scaled (FP8 weights)
-//   kDecodes                whether a block is decoded to memory once if it serves several tiles
+//   kDecodeFrom, kDecodePanels      from how many tiles on a block is decoded to memory once for
+//   all
+//                           of them (0: never), and how many panels at a time
 //   fill(x, row, height, pairs, out)     packs `height` rows for tiles: [pairs][height] of Pair
 //   tile(height, TileArgs)               adds a block to the sums
-//   decode(DecodeArgs), decoded_tile(height, TileArgs)      with kDecodes
+//   decode(DecodeArgs), decoded_tile(height, TileArgs)      with kDecodeFrom
 #pragma once
 
 #include <algorithm>
@@ -126,15 +128,40 @@ void scale_block(const Job& job, const Rows& x, int64_t row, int64_t rows, int64
   }
 }
 
+// A block of K, and the panels that are computed.
+struct Block {
+  int64_t index, first_pair;
+  PanelRun run;
+};
+
+// All tiles of a block; t.sums are those of row 0 and the first panel.
+template <class Tiles, class Job, class Tile>
+void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowTiles& tiles,
+                    const Block& block, TileArgs t, const Tile& tile, LinearScratch& scratch) {
+  using Pair = typename Tiles::Pair;
+  const int64_t pairs = (job.weight().k + 1) / 2;
+  float* const sums = t.sums;
+  for (int64_t i = 0; i < tiles.count; ++i) {
+    const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
+    t.x = scratch.rows.as<Pair>() + row * pairs + block.first_pair * height;
+    t.sums = sums + row * kRowSums;
+    tile(height, t);
+    t.ahead = nullptr;  // the first tile has seen to it
+    if constexpr (Tiles::kScaled) {
+      float* totals = scratch.totals.as<float>() + (t.sums - scratch.sums.as<float>());
+      scale_block(job, x, first_row + row, height, block.index, block.run, t.sums, totals);
+    }
+  }
+}
+
 template <class Tiles, class Job>
 void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const RowTiles& tiles,
                      const PanelRun& run, LinearScratch& scratch) {
-  using Pair = typename Tiles::Pair;
   const auto& w = job.weight();
   const int64_t element = dtype_size(w.dtype), pairs = (w.k + 1) / 2;
   const PanelPlace place = panel_place(job.panels(), w.k, run.panel);
   const int64_t stride = place.stride * element;
-  const bool decoded = Tiles::kDecodes && tiles.count > 1;
+  const bool decoded = Tiles::kDecodeFrom > 0 && tiles.count >= Tiles::kDecodeFrom;
   auto* sums = scratch.sums.as<float>();
   float* out = Tiles::kScaled ? scratch.totals.as<float>() : sums;
   for (int64_t b = 0; b * kBlockPairs < pairs; ++b) {
@@ -145,25 +172,27 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
     t.first = Tiles::kScaled || b == 0;
     t.w = w.data.data() + place.first * element + begin * stride;
     t.w_stride = stride;
-    t.ahead = t.w + t.pairs * stride;
-    if constexpr (Tiles::kDecodes) {
-      if (decoded) {
-        Tiles::decode({t.w, stride, t.panels, t.pairs, scratch.decoded.data(), t.ahead});
-        t.w = scratch.decoded.data();
-      }
+    const std::byte* ahead = t.w + t.pairs * stride;
+    t.ahead = ahead;
+    t.sums = sums;
+    if (!decoded) {
+      block_of_tiles<Tiles>(job, x, first_row, tiles, {b, begin, run}, t, Tiles::tile, scratch);
+      continue;
     }
-    for (int64_t i = 0; i < tiles.count; ++i) {
-      const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
-      t.x = scratch.rows.as<Pair>() + row * pairs + begin * height;
-      t.sums = sums + row * kRowSums;
-      if constexpr (Tiles::kDecodes) {
-        decoded ? Tiles::decoded_tile(height, t) : Tiles::tile(height, t);
-      } else {
-        Tiles::tile(height, t);
-      }
-      t.ahead = nullptr;  // the first tile has seen to it
-      if constexpr (Tiles::kScaled) {
-        scale_block(job, x, first_row + row, height, b, run, t.sums, out + row * kRowSums);
+    if constexpr (Tiles::kDecodeFrom > 0) {
+      // As many panels at a time as the L1 cache holds decoded.
+      for (int p = 0; p < run.count; p += Tiles::kDecodePanels) {
+        const int count = std::min(run.count - p, Tiles::kDecodePanels);
+        const int64_t bytes = p * 2 * kPanel * element;
+        Tiles::decode(
+            {t.w + bytes, stride, count, t.pairs, scratch.decoded.data(), ahead + bytes * t.pairs});
+        TileArgs part = t;
+        part.w = scratch.decoded.data();
+        part.panels = count;
+        part.sums = t.sums + p * kPanel;
+        part.ahead = nullptr;
+        block_of_tiles<Tiles>(job, x, first_row, tiles, {b, begin, {run.panel + p, count}}, part,
+                              Tiles::decoded_tile, scratch);
       }
     }
   }
@@ -189,7 +218,7 @@ void run_linear(const Job& job, const Rows& x, int64_t begin, int64_t end) {
     at_least(scratch.rows, rows * pairs * static_cast<int64_t>(sizeof(Pair)));
     at_least(scratch.sums, rows * kRowSums * 4);
     if (Tiles::kScaled) at_least(scratch.totals, rows * kRowSums * 4);
-    if (Tiles::kDecodes) at_least(scratch.decoded, kDecodedBytes);
+    if (Tiles::kDecodeFrom > 0) at_least(scratch.decoded, kDecodedBytes);
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
       Tiles::fill(x, first + row, height, pairs, scratch.rows.as<Pair>() + row * pairs);
