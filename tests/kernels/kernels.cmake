@@ -16,3 +16,30 @@ if(SIMDE_INCLUDE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 else()
   target_sources(test_kernels PRIVATE kernels/emulated/no_emulated.cc)
 endif()
+
+# The object files whose hot loops a test reads. g++ is what is judged: it builds `make demo`.
+set(kernel_objects "")
+foreach(variant v3 v4 avx512)
+  if(TARGET wingspan_kernels_${variant})
+    list(APPEND kernel_objects "$<JOIN:$<TARGET_OBJECTS:wingspan_kernels_${variant}>,\n>")
+  endif()
+endforeach()
+list(JOIN kernel_objects "\n" kernel_objects)
+file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/kernel_objects.txt CONTENT "${kernel_objects}\n")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND kernel_objects AND NOT WINGSPAN_SANITIZE
+   AND CMAKE_BUILD_TYPE MATCHES "^Rel")
+  set(optimised 1)
+else()
+  set(optimised 0)
+endif()
+target_compile_definitions(test_kernels PRIVATE WINGSPAN_KERNELS_OPTIMISED=${optimised}
+  WINGSPAN_KERNEL_OBJECTS="${CMAKE_CURRENT_BINARY_DIR}/kernel_objects.txt")
+
+# A gate by instruction counts: wall time says nothing on a shared machine.
+add_executable(hot_loops kernels/hot_loops.cc)
+target_link_libraries(hot_loops PRIVATE wingspan_flags wingspan_kernels)
+if(optimised)
+  add_test(NAME Instructions.HotLoops
+    COMMAND ${PROJECT_SOURCE_DIR}/scripts/instructions.sh $<TARGET_FILE:hot_loops>)
+  set_tests_properties(Instructions.HotLoops PROPERTIES LABELS fast SKIP_RETURN_CODE 77 TIMEOUT 180)
+endif()

@@ -1,0 +1,107 @@
+#include "measure.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "kernels/probe.h"
+
+namespace wingspan::bench {
+namespace {
+
+constexpr int64_t kProbeBytes = int64_t{1} << 30;
+constexpr int64_t kPeakRounds = 3'000'000;
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+Probes::Probes(const Kernels& kernels, Pool& pool)
+    : kernels_(kernels), pool_(pool), memory_(static_cast<size_t>(kProbeBytes)) {
+  auto* floats = memory_.as<float>();
+  std::fill(floats, floats + kProbeBytes / 4, 1.0F);
+}
+
+// Threads take pieces in turns, as the products do.
+void Probes::measure() {
+  constexpr int64_t kPieces = 256, kFloats = kProbeBytes / 4 / kPieces;
+  std::atomic<float> kept{0};
+  const auto* floats = memory_.as<float>();
+  const Clock& clock = system_clock();
+  const int64_t begin = clock.now_ns();
+  pool_.run(kPieces, [&](int64_t i) {
+    kept.store(kernels_.probe_read(floats + i * kFloats, kFloats), std::memory_order_relaxed);
+  });
+  const int64_t middle = clock.now_ns();
+  const int64_t turns = int64_t{8} * pool_.threads();
+  pool_.run(turns, [&](int64_t) {
+    kept.store(kernels_.probe_bf16(kPeakRounds / 8), std::memory_order_relaxed);
+  });
+  const int64_t end = clock.now_ns();
+  bytes_per_s = static_cast<double>(kProbeBytes) / seconds(begin, middle);
+  flops_per_s = static_cast<double>(turns * (kPeakRounds / 8) * kernels_.probe_bf16_flops) /
+                seconds(middle, end);
+}
+
+Options parse_options(int argc, char** argv, const char* about) {
+  Options o;
+  o.threads = static_cast<int>(std::thread::hardware_concurrency());
+  CLI::App app(about);
+  app.allow_extras();
+  app.add_option("--json", o.json, "Append one JSON object a line to this file");
+  app.add_option("--threads", o.threads, "Threads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--rounds", o.rounds, "Rounds")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--kernel", o.kernel, "Kernel kind")->capture_default_str();
+  app.add_option("--only", o.only, "Run what contains this text");
+  app.add_flag("--quick", o.quick, "Fewer sizes");
+  try {
+    app.parse(argc, argv);
+    for (const std::string& extra : app.remaining()) {
+      if (extra.rfind("--benchmark_", 0) != 0) throw CLI::ExtrasError({extra});
+    }
+  } catch (const CLI::ParseError& e) {
+    std::exit(app.exit(e) == 0 ? 0 : 2);
+  }
+  return o;
+}
+
+void report(const Options& options, const Record& r) {
+  const auto [low, high] = std::minmax_element(r.values.begin(), r.values.end());
+  std::string text = r.name;
+  for (const auto& [key, value] : r.params.items())
+    text += fmt::format(" {}={}", key, value.dump());
+  fmt::print("{:<96} {} {:8.3f} ({:.3f} to {:.3f}) limit {:8.3f} ratio {:.2f}{}\n", text, r.metric,
+             median(r.values), *low, *high, median(r.limits), median(r.ratios),
+             r.target ? fmt::format(" target {:.2f}", *r.target) : "");
+  std::fflush(stdout);
+  if (options.json.empty()) return;
+  const nlohmann::json line = {{"name", r.name},
+                               {"params", r.params},
+                               {"metric", r.metric},
+                               {"value", median(r.values)},
+                               {"min", *low},
+                               {"max", *high},
+                               {"limit", median(r.limits)},
+                               {"ratio", median(r.ratios)},
+                               {"target", r.target ? nlohmann::json(*r.target) : nlohmann::json()}};
+  std::ofstream file(options.json, std::ios::app);
+  file << line.dump() << "\n";
+  if (!file) {
+    fmt::print(stderr, "cannot write {}\n", options.json);
+    std::exit(1);
+  }
+}
+
+}  // namespace wingspan::bench
