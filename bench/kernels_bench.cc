@@ -1,101 +1,102 @@
-// An MoE layer's expert products by themselves: gate·up and down of cold experts with few and many
-// rows, for each kernel kind, one thread. bytes/s are weight bytes; FLOP/s beside the probe's peak
-// of the same kind.
-#include <benchmark/benchmark.h>
+// One GEMM by every kernel kind of this CPU, on one thread, beside that kind's own limit: the
+// larger of weight bytes ÷ read bandwidth and operations ÷ peak. Weights are cold. What limits the
+// layer as a whole is in moe_bench.cc.
+#include <cstring>
 
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "base/fpmode.h"
 #include "base/rng.h"
-#include "kernels/kernels.h"
-#include "kernels/probe.h"
+#include "measure.h"
 
-namespace wingspan {
+namespace wingspan::bench {
 namespace {
 
-constexpr int64_t kHidden = 2048, kWidth = 768;
-constexpr int kExperts = 64;  // 600 MB of BF16: beyond any cache
+constexpr int64_t kHidden = 2048, kColumns = 1536;
+constexpr int kCopies = 16;  // 100 MB of BF16
 
-struct Layer {
-  std::vector<PackedGateUp> gate_up;
-  std::vector<PackedWeight> down;
-};
-
-const Layer& layer() {
-  static const Layer made = [] {
-    Layer l;
-    Rng rng(1);
-    std::vector<uint16_t> weights(static_cast<size_t>(kHidden * kWidth));
-    for (uint16_t& w : weights) {
-      w = static_cast<uint16_t>(0x3C00 + rng.below(512) + (rng.below(2) << 15U));
+std::vector<PackedWeight> make_weights(DType dtype) {
+  Rng rng(1);
+  std::vector<std::byte> values(static_cast<size_t>(kHidden * kColumns * dtype_size(dtype)));
+  for (int64_t i = 0; i < kHidden * kColumns; ++i) {
+    const auto v = static_cast<float>(rng.normal());
+    if (dtype == DType::kF32) {
+      std::memcpy(&values[static_cast<size_t>(i) * 4], &v, 4);
+    } else if (dtype == DType::kBF16) {
+      const uint16_t b = f32_to_bf16(v);
+      std::memcpy(&values[static_cast<size_t>(i) * 2], &b, 2);
+    } else {
+      values[static_cast<size_t>(i)] = static_cast<std::byte>(f32_to_e4m3(v));
     }
-    const auto* bytes = reinterpret_cast<const std::byte*>(weights.data());
-    for (int e = 0; e < kExperts; ++e) {
-      l.gate_up.push_back(
-          pack_gate_up(DType::kBF16, kWidth, kHidden, bytes, nullptr, bytes, nullptr));
-      l.down.push_back(pack_weight(DType::kBF16, kHidden, kWidth, bytes, nullptr));
-    }
-    return l;
-  }();
-  return made;
+  }
+  const std::vector<float> scales(static_cast<size_t>(fp8_blocks(kColumns) * fp8_blocks(kHidden)),
+                                  0.5F);
+  std::vector<PackedWeight> out;
+  for (int i = 0; i < kCopies; ++i) {
+    out.push_back(pack_weight(dtype, kColumns, kHidden, values.data(),
+                              dtype == DType::kF8E4M3 ? scales.data() : nullptr));
+  }
+  return out;
 }
 
-void experts(benchmark::State& state, const Kernels& kernels) {
+void run(const Options& options, const Kernels& kernels, DType dtype,
+         const std::vector<PackedWeight>& weights, Probes& probes) {
+  for (const int64_t rows : {1, 4, 16, 64}) {
+    const std::vector<uint16_t> x(static_cast<size_t>(rows * kHidden), 0x3F80);
+    std::vector<float> y(static_cast<size_t>(rows * kColumns));
+    const Rows in{
+        DType::kBF16, reinterpret_cast<const std::byte*>(x.data()), kHidden * 2, nullptr, 0, rows,
+        kHidden};
+    Record r;
+    r.name = "gemm";
+    r.params = {{"rows", rows},
+                {"hidden", kHidden},
+                {"columns", kColumns},
+                {"kernel", kernels.name},
+                {"variant", kernels.variant},
+                {"threads", 1},
+                {"weights", std::string(dtype_name(dtype))}};
+    r.metric = "time_ms";
+    for (int round = -1; round < options.rounds; ++round) {
+      probes.measure();
+      const int64_t begin = system_clock().now_ns();
+      for (const PackedWeight& w : weights) {
+        kernels.linear({in, &w, y.data(), kColumns, 0, w.panels()});
+      }
+      const double s = seconds(begin, system_clock().now_ns()) / kCopies;
+      if (round < 0) continue;
+      const double limit =
+          std::max(static_cast<double>(weights[0].bytes()) / probes.bytes_per_s,
+                   static_cast<double>(2 * rows * kHidden * kColumns) / probes.flops_per_s);
+      r.values.push_back(s * 1e3);
+      r.limits.push_back(limit * 1e3);
+      r.ratios.push_back(limit / s);
+    }
+    report(options, r);
+  }
+}
+
+int main_of(int argc, char** argv) {
+  const Options options = parse_options(
+      argc, argv, "A GEMM by every kernel kind beside that kind's limit, one thread.");
   const FlushSubnormals mode;
-  const int64_t rows = state.range(0);
-  const Layer& l = layer();
-  std::vector<uint16_t> x(static_cast<size_t>(rows * kHidden), 0x3F80);
-  std::vector<float> mid(static_cast<size_t>(rows * kWidth)),
-      y(static_cast<size_t>(rows * kHidden));
-  Rows in{DType::kBF16, reinterpret_cast<const std::byte*>(x.data()), kHidden * 2, nullptr, 0, rows,
-          kHidden};
-  Rows half = in;
-  half.cols = kWidth;
-  size_t e = 0;
-  for (auto _ : state) {
-    kernels.gate_up({in, &l.gate_up[e], mid.data(), kWidth, 0, l.gate_up[e].panels()});
-    kernels.linear({half, &l.down[e], y.data(), kHidden, 0, l.down[e].panels()});
-    e = (e + 1) % kExperts;
-    benchmark::DoNotOptimize(y.data());
+  Pool one(1);
+  for (const DType dtype : {DType::kBF16, DType::kF8E4M3, DType::kF32}) {
+    const std::vector<PackedWeight> weights = make_weights(dtype);
+    for (const Kernels* kernels : all_kernels()) {
+      const std::string name = kernels->variant;
+      // Slow ones are measured where they are asked for.
+      const bool slow = name == "scalar" || name == "baseline";
+      if (options.only.empty() ? slow : name.find(options.only) == std::string::npos) continue;
+      Probes probes(*kernels, one);
+      run(options, *kernels, dtype, weights, probes);
+    }
   }
-  const int64_t bytes = l.gate_up[0].bytes() + l.down[0].bytes();
-  state.SetBytesProcessed(state.iterations() * bytes);
-  state.counters["FLOP/s"] = benchmark::Counter(
-      static_cast<double>(state.iterations() * bytes * rows), benchmark::Counter::kIsRate);
+  return 0;
 }
-
-void read_probe(benchmark::State& state, const Kernels& kernels) {
-  std::vector<float> memory(size_t{1} << 26, 1.0F);
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(
-        kernels.probe_read(memory.data(), static_cast<int64_t>(memory.size())));
-  }
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(memory.size() * 4));
-}
-
-void fma_probe(benchmark::State& state, const Kernels& kernels) {
-  for (auto _ : state) benchmark::DoNotOptimize(kernels.probe_fma(100'000));
-  state.counters["FLOP/s"] =
-      benchmark::Counter(static_cast<double>(state.iterations() * 100'000 * kProbeFmaFlops),
-                         benchmark::Counter::kIsRate);
-}
-
-const bool registered = [] {
-  for (const Kernels* k : all_kernels()) {
-    const std::string name = fmt::format("{}({})", k->name, k->variant);
-    if (std::string(k->name) == "reference") continue;
-    benchmark::RegisterBenchmark(("ReadProbe/" + name).c_str(), read_probe, *k);
-    benchmark::RegisterBenchmark(("FmaProbe/" + name).c_str(), fma_probe, *k);
-    benchmark::RegisterBenchmark(("Expert/" + name).c_str(), experts, *k)
-        ->Arg(1)
-        ->Arg(4)
-        ->Arg(16)
-        ->Arg(64)
-        ->Arg(256)
-        ->Unit(benchmark::kMicrosecond);
-  }
-  return true;
-}();
 
 }  // namespace
-}  // namespace wingspan
+}  // namespace wingspan::bench
+
+int main(int argc, char** argv) { return wingspan::bench::main_of(argc, argv); }

@@ -43,3 +43,13 @@ if(optimised)
     COMMAND ${PROJECT_SOURCE_DIR}/scripts/instructions.sh $<TARGET_FILE:hot_loops>)
   set_tests_properties(Instructions.HotLoops PROPERTIES LABELS fast SKIP_RETURN_CODE 77 TIMEOUT 180)
 endif()
+
+# Another library as an oracle, where it is installed.
+pkg_check_modules(LIBXSMM QUIET IMPORTED_TARGET libxsmm)
+get_target_property(kernel_tests test_kernels SOURCES)
+if(LIBXSMM_FOUND)
+  target_link_libraries(test_kernels PRIVATE PkgConfig::LIBXSMM xsmmnoblas ${CMAKE_DL_LIBS} rt m)
+else()
+  list(FILTER kernel_tests EXCLUDE REGEX "libxsmm_test\\.cc$")
+  set_property(TARGET test_kernels PROPERTY SOURCES ${kernel_tests})
+endif()
