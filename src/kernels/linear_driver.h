@@ -29,6 +29,7 @@ namespace {
 
 constexpr int64_t kBlockPairs = kFp8Block / 2;
 constexpr int64_t kChunkRows = 192;        // rows packed at a time
+constexpr int64_t kUsualPairs = 4096;      // scratch is made for so many at least
 constexpr int kRowSums = kGroup * kPanel;  // sums of one row for a group of panels
 constexpr int64_t kDecodedBytes = kBlockPairs * kGroup * 2 * kPanel * 4;
 
@@ -52,7 +53,7 @@ struct DecodeArgs {
   const std::byte* ahead = nullptr;
 };
 
-// Scratch of one thread; grows to the largest use.
+// Scratch of one thread; grows only with K.
 struct LinearScratch {
   Buffer rows, sums, totals, decoded;
 };
@@ -211,14 +212,17 @@ void run_linear(const Job& job, const Rows& x, int64_t begin, int64_t end) {
   if (begin >= end || x.rows == 0) return;
   const int64_t pairs = (job.weight().k + 1) / 2;
   LinearScratch& scratch = linear_scratch();
+  // For the most rows at once: a later call with more of them allocates nothing, and pages that are
+  // not touched cost nothing.
+  at_least(scratch.rows,
+           kChunkRows * std::max(pairs, kUsualPairs) * static_cast<int64_t>(sizeof(Pair)));
+  at_least(scratch.sums, kChunkRows * kRowSums * 4);
+  if (Tiles::kScaled) at_least(scratch.totals, kChunkRows * kRowSums * 4);
+  if (Tiles::kDecodeFrom > 0) at_least(scratch.decoded, kDecodedBytes);
   const int64_t chunks = (x.rows + kChunkRows - 1) / kChunkRows;
   for (int64_t c = 0; c < chunks; ++c) {
     const int64_t first = x.rows * c / chunks, rows = x.rows * (c + 1) / chunks - first;
     const RowTiles tiles(rows, Tiles::kMaxRows);
-    at_least(scratch.rows, rows * pairs * static_cast<int64_t>(sizeof(Pair)));
-    at_least(scratch.sums, rows * kRowSums * 4);
-    if (Tiles::kScaled) at_least(scratch.totals, rows * kRowSums * 4);
-    if (Tiles::kDecodeFrom > 0) at_least(scratch.decoded, kDecodedBytes);
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
       Tiles::fill(x, first + row, height, pairs, scratch.rows.as<Pair>() + row * pairs);
