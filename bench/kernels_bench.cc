@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/fpmode.h"
 #include "base/rng.h"
-#include "measure.h"
+#include "support/measure.h"
 
 namespace wingspan::bench {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fpmode.h"
-#include "measure.h"
+#include "support/measure.h"
 
 namespace wingspan::bench {
 namespace {

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/fpmode.h"
 #include "base/rng.h"
-#include "measure.h"
 #include "model/group_gemm.h"
+#include "support/measure.h"
 
 namespace wingspan::bench {
 namespace {

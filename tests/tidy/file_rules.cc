@@ -61,7 +61,8 @@ Findings check_dead_files(const SourceTree& tree) {
     } else if (file.under("tests/") && file.path.ends_with("_test.cc") &&
                !test_is_run(tree, file)) {
       found.push_back({file.path, 0, "is in no test program of tests/CMakeLists.txt"});
-    } else if ((file.under("bench/") && !file.header() && !file.path.ends_with("_bench.cc")) ||
+    } else if ((file.under("bench/") && !file.under("bench/support/") && !file.header() &&
+                !file.path.ends_with("_bench.cc")) ||
                (file.under("fuzz/") && !file.header() && !file.path.ends_with("_fuzz.cc"))) {
       found.push_back({file.path, 0, "has not the name by which its directory is built"});
     }
