@@ -27,11 +27,11 @@
 namespace wingspan {
 namespace {
 
-constexpr int64_t kBlockPairs = kFp8Block / 2;
-constexpr int64_t kChunkRows = 192;        // rows packed at a time
-constexpr int64_t kUsualPairs = 4096;      // scratch is made for so many at least
-constexpr int kRowSums = kGroup * kPanel;  // sums of one row for a group of panels
-constexpr int64_t kDecodedBytes = kBlockPairs * kGroup * 2 * kPanel * 4;
+inline constexpr int64_t kBlockPairs = kFp8Block / 2;
+inline constexpr int64_t kChunkRows = 192;        // rows packed at a time
+inline constexpr int64_t kUsualPairs = 4096;      // scratch is made for so many at least
+inline constexpr int kRowSums = kGroup * kPanel;  // sums of one row for a group of panels
+inline constexpr int64_t kDecodedBytes = kBlockPairs * kGroup * 2 * kPanel * 4;
 
 struct TileArgs {
   const void* x = nullptr;       // [pairs][height] of Pair

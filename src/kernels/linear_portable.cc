@@ -40,7 +40,7 @@ struct Bf16Weight {
 };
 struct Fp8Weight {
   using Element = uint8_t;
-  static constexpr float kRowScale = kE4m3RowScale;
+  static constexpr float kRowScale = e4m3_row_scale();
   static inline F16 even(const uint8_t* p) { return e4m3_even16(p); }
   static inline F16 odd(const uint8_t* p) { return e4m3_odd16(p); }
 };
@@ -226,7 +226,7 @@ struct Tiles {
   }
 };
 
-// Rows can be multiplied by kE4m3RowScale unless one is so large that it would overflow.
+// Rows can be multiplied by e4m3_row_scale() unless one is so large that it would overflow.
 bool may_scale(const Rows& x) {
   if (x.dtype == DType::kF8E4M3) return true;
   uint32_t exponent = 0;
