@@ -3,10 +3,12 @@
 #pragma once
 
 #include "kernels/linear.h"
+#include "kernels/mla_attention.h"
 
 namespace wingspan::avx512 {
 
 void linear(const LinearArgs& args);
 void gate_up(const GateUpArgs& args);
+void mla_attention(const MlaAttentionArgs& args);
 
 }  // namespace wingspan::avx512

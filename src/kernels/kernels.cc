@@ -27,9 +27,9 @@ constexpr Kernels kPortable[] = {
 };
 
 #if defined(__x86_64__)
-constexpr Kernels kAvx512 = {"avx512",     "avx512bf16",      avx512::linear, avx512::gate_up,
-                             v4::rms_norm, v4::mla_attention, v4::softmax,    v4::log_sum_exp,
-                             v4::combine,  v4::probe_fma,     v4::probe_read};
+constexpr Kernels kAvx512 = {"avx512",     "avx512bf16",          avx512::linear, avx512::gate_up,
+                             v4::rms_norm, avx512::mla_attention, v4::softmax,    v4::log_sum_exp,
+                             v4::combine,  v4::probe_fma,         v4::probe_read};
 #endif
 
 // How many of kPortable this CPU can run.

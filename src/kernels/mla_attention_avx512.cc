@@ -1,0 +1,44 @@
+// Absorbed MLA attention whose scores over a BF16 cache are vdpbf16ps: each adds a pair to 16
+// lanes, odd element first, which is the contract's order. Queries are BF16 already (exactly).
+#include <immintrin.h>
+
+#include "kernels/avx512.h"
+#include "kernels/mla_attention_tile.h"
+#include "kernels/portable.h"
+
+namespace wingspan::avx512 {
+namespace {
+
+// Queries as BF16: [heads][stride].
+struct Bf16Queries {
+  using Element = uint16_t;
+  static void prepare(const float* q, int64_t stride, uint16_t* to) {
+    for (int64_t i = 0; i < stride; i += kLanes) {
+      const __m512i high = _mm512_srli_epi32(_mm512_castps_si512(_mm512_loadu_ps(q + i)), 16);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm512_cvtepi32_epi16(high));
+    }
+  }
+  static inline __m512bh load(const uint16_t* p) {
+    return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
+  }
+  template <int Q, int P, class T>
+  static inline void scores(const uint16_t* q, const T* rows, int64_t stride, F16 (&sum)[Q][P]) {
+    for (int64_t i = 0; i < stride; i += 2 * kLanes) {
+      __m512bh kv[P];
+      for (int t = 0; t < P; ++t) kv[t] = load(rows + t * stride + i);
+      for (int h = 0; h < Q; ++h) {
+        const __m512bh v = load(q + h * stride + i);
+        for (int t = 0; t < P; ++t) sum[h][t].v = _mm512_dpbf16_ps(sum[h][t].v, v, kv[t]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void mla_attention(const MlaAttentionArgs& a) {
+  if (a.kv_dtype != DType::kBF16) return v4::mla_attention(a);
+  attend<Bf16Queries, uint16_t>(a);
+}
+
+}  // namespace wingspan::avx512
