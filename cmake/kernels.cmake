@@ -22,7 +22,7 @@ if(TARGET wingspan_kernels)
     add_library(wingspan_kernels_avx512 OBJECT ${avx512_sources})
     target_link_libraries(wingspan_kernels_avx512 PUBLIC wingspan_flags wingspan_tensor)
     target_compile_options(wingspan_kernels_avx512 PRIVATE -O3 -fno-math-errno -fno-trapping-math
-      -march=x86-64-v4 -mavx512bf16 -mprefer-vector-width=512 -Wno-uninitialized)
+      -march=x86-64-v4 -mavx512bf16 -mavx512vbmi -mprefer-vector-width=512 -Wno-uninitialized)
     target_sources(wingspan_kernels PRIVATE $<TARGET_OBJECTS:wingspan_kernels_avx512>)
   endif()
 endif()

@@ -65,7 +65,7 @@ RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Plac
       ops_(*options.kernels, *pool_, host_->compute),
       forward_(host_->config, *host_->weights, experts_, placement_, group.rank(), exchange_.get(),
                ops_, limits_, system_clock()),
-      sampler_(*options.kernels, host_->config.vocab) {}
+      sampler_(host_->config.vocab) {}
 
 Expected<RunReport> RankEngine::run(const std::vector<Request>& requests, const RunOptions& options,
                                     RunSink& sink) {

@@ -134,7 +134,8 @@ Status RunLoop::step() {
   return {};
 }
 
-Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
+Status RunLoop::on_logits(int64_t index, std::span<const float> logits,
+                          const LogitSummary& summary) {
   const LogitRow row = logit_origins_[static_cast<size_t>(index)];
   const Request& request = requests_[static_cast<size_t>(row.request)];
   const auto prompt = static_cast<int64_t>(request.prompt.size());
@@ -147,14 +148,14 @@ Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
   if (request.score && row.position + 1 < prompt) {
     const int32_t next = request.prompt[static_cast<size_t>(row.position) + 1];
     entries_.push_back({CommitEntry::kPromptLogprob, row.request, next,
-                        engine_.sampler_.log_probability(logits, next), 0,
+                        log_probability(logits, summary.sum, next), 0,
                         static_cast<int32_t>(row.position + 1)});
   }
   if (!row.emits) return {};
   const SamplingParams& s = request.sampling;
   const int64_t position = row.position + 1;
   const int32_t token =
-      engine_.sampler_.sample({s.temperature, s.top_k, s.top_p, s.seed}, logits, position);
+      engine_.sampler_.sample({s.temperature, s.top_k, s.top_p, s.seed}, logits, summary, position);
   FinishReason finish = FinishReason::kNone;
   const auto& stops = request.stop_ids;
   if (std::find(stops.begin(), stops.end(), token) != stops.end() ||
@@ -164,7 +165,7 @@ Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
     finish = FinishReason::kLength;
   }
   entries_.push_back({CommitEntry::kToken, row.request, token,
-                      engine_.sampler_.log_probability(logits, token), static_cast<int32_t>(finish),
+                      log_probability(logits, summary.sum, token), static_cast<int32_t>(finish),
                       static_cast<int32_t>(position)});
   return {};
 }

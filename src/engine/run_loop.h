@@ -25,7 +25,8 @@ class RunLoop final : public StepTap {
   Expected<RunReport> run();
 
   // StepTap
-  Status on_logits(int64_t index, std::span<const float> logits) override;
+  Status on_logits(int64_t index, std::span<const float> logits,
+                   const LogitSummary& summary) override;
   bool wants_layers() const override { return options_.capture.hidden; }
   void on_layer(int layer, const float* hidden) override;
   void on_routing(int moe_index, int64_t rows, const int32_t* experts, const float* weights,

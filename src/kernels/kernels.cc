@@ -2,20 +2,27 @@
 
 #include "kernels/avx512.h"
 #include "kernels/portable.h"
+#include "kernels/probe.h"
 
 namespace wingspan {
 namespace {
 
 // The reference is judged by what the same build could do.
-constexpr Kernels kReference = {
-    "reference",         "scalar",    linear_ref,      gate_up_ref, rms_norm_ref,
-    mla_attention_ref,   softmax_ref, log_sum_exp_ref, combine_ref, baseline::probe_fma,
-    baseline::probe_read};
+constexpr Kernels kReference = {"reference",          "scalar",
+                                linear_ref,           gate_up_ref,
+                                rms_norm_ref,         mla_attention_ref,
+                                softmax_ref,          log_sum_exp_ref,
+                                combine_ref,          baseline::probe_fma,
+                                baseline::probe_read, baseline::probe_fma,
+                                kProbeFmaFlops,       sigmoid_ref,
+                                rope_apply,           narrow_bf16_ref,
+                                round_bf16_ref};
 
 #define WINGSPAN_PORTABLE_TABLE(isa, text)                                                        \
   {                                                                                               \
     "portable", text, isa::linear, isa::gate_up, isa::rms_norm, isa::mla_attention, isa::softmax, \
-        isa::log_sum_exp, isa::combine, isa::probe_fma, isa::probe_read                           \
+        isa::log_sum_exp, isa::combine, isa::probe_fma, isa::probe_read, isa::probe_fma,          \
+        kProbeFmaFlops, isa::sigmoid, isa::rope, isa::narrow_bf16, isa::round_bf16                \
   }
 
 constexpr Kernels kPortable[] = {
@@ -27,9 +34,12 @@ constexpr Kernels kPortable[] = {
 };
 
 #if defined(__x86_64__)
-constexpr Kernels kAvx512 = {"avx512",     "avx512bf16",          avx512::linear, avx512::gate_up,
-                             v4::rms_norm, avx512::mla_attention, v4::softmax,    v4::log_sum_exp,
-                             v4::combine,  v4::probe_fma,         v4::probe_read};
+constexpr Kernels kAvx512 = {"avx512",        "avx512bf16",    avx512::linear,
+                             avx512::gate_up, v4::rms_norm,    avx512::mla_attention,
+                             v4::softmax,     v4::log_sum_exp, v4::combine,
+                             v4::probe_fma,   v4::probe_read,  avx512::probe_bf16,
+                             kProbeBf16Flops, v4::sigmoid,     v4::rope,
+                             v4::narrow_bf16, v4::round_bf16};
 #endif
 
 // How many of kPortable this CPU can run.
@@ -47,10 +57,13 @@ int usable_variants() {
 #endif
 }
 
-// Null where the CPU lacks BF16 dot products.
+// Null where the CPU lacks BF16 dot products or byte permutes.
 const Kernels* avx512_table() {
 #if defined(__x86_64__)
-  if (usable_variants() == 3 && __builtin_cpu_supports("avx512bf16")) return &kAvx512;
+  if (usable_variants() == 3 && __builtin_cpu_supports("avx512bf16") &&
+      __builtin_cpu_supports("avx512vbmi")) {
+    return &kAvx512;
+  }
 #endif
   return nullptr;
 }
@@ -77,7 +90,7 @@ Expected<const Kernels*> choose_kernels(std::string_view name) {
   if (name == "portable") return portable;
   if (name == "auto") return avx512 != nullptr ? avx512 : portable;
   if (name == "avx512" && avx512 != nullptr) return avx512;
-  return invalid_input(name == "avx512" ? "this CPU lacks AVX-512 with BF16 dot products"
+  return invalid_input(name == "avx512" ? "this CPU lacks AVX-512 with BF16 dot products and VBMI"
                                         : "unknown kernel kind \"" + std::string(name) + "\"",
                        "--kernel", "use auto, reference or portable");
 }
@@ -95,6 +108,7 @@ std::string cpu_features() {
   add(__builtin_cpu_supports("avx512bw"), "avx512bw");
   add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
   add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
 #elif defined(__aarch64__)
   out = "neon";
 #endif

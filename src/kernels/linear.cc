@@ -7,26 +7,43 @@
 namespace wingspan {
 namespace {
 
-// Copies one panel of up to 16 rows of [n, k] into [k/2][16][2].
+// One panel of up to 16 rows of [n, k], to `place` in the packed weight.
 template <class T>
-void pack_panel(const std::byte* row_major, int64_t n, int64_t k, int64_t first_row, T* out) {
+void pack_panel(DType dtype, const std::byte* row_major, int64_t n, int64_t k, int64_t first_row,
+                const PanelPlace& place, std::byte* packed) {
   const auto* in = reinterpret_cast<const T*>(row_major);
+  T* out = reinterpret_cast<T*>(packed) + place.first;
   for (int64_t lane = 0; lane < kPanel && first_row + lane < n; ++lane) {
     const T* row = in + (first_row + lane) * k;
-    for (int64_t i = 0; i < k; ++i) out[(i / 2 * kPanel + lane) * 2 + i % 2] = row[i];
+    const int64_t even = pair_place(dtype, 0, lane), odd = pair_place(dtype, 1, lane);
+    for (int64_t i = 0; i + 1 < k; i += 2) {
+      T* pair = out + i / 2 * place.stride;
+      pair[even] = row[i];
+      pair[odd] = row[i + 1];
+    }
+    if (k % 2 != 0) out[k / 2 * place.stride + even] = row[k - 1];
   }
 }
 
 void pack_any(DType dtype, const std::byte* row_major, int64_t n, int64_t k, int64_t first_row,
-              std::byte* out) {
+              const PanelPlace& place, std::byte* packed) {
   switch (dtype_size(dtype)) {
     case 4:
-      return pack_panel(row_major, n, k, first_row, reinterpret_cast<uint32_t*>(out));
+      return pack_panel<uint32_t>(dtype, row_major, n, k, first_row, place, packed);
     case 2:
-      return pack_panel(row_major, n, k, first_row, reinterpret_cast<uint16_t*>(out));
+      return pack_panel<uint16_t>(dtype, row_major, n, k, first_row, place, packed);
     default:
-      return pack_panel(row_major, n, k, first_row, reinterpret_cast<uint8_t*>(out));
+      return pack_panel<uint8_t>(dtype, row_major, n, k, first_row, place, packed);
   }
+}
+
+bool has_nan_codes(DType dtype, const Buffer& data) {
+  if (dtype != DType::kF8E4M3) return false;
+  unsigned found = 0;
+  for (const std::byte code : data.bytes()) {
+    found |= (static_cast<unsigned>(code) & 0x7fU) == 0x7fU ? 1U : 0U;
+  }
+  return found != 0;
 }
 
 int64_t panel_bytes(DType dtype, int64_t k) { return (k + 1) / 2 * 2 * kPanel * dtype_size(dtype); }
@@ -58,8 +75,9 @@ PackedWeight pack_weight(DType dtype, int64_t n, int64_t k, const std::byte* row
   w.k = k;
   w.data = Buffer(static_cast<size_t>(w.panels() * w.panel_bytes()));
   for (int64_t p = 0; p < w.panels(); ++p) {
-    pack_any(dtype, row_major, n, k, p * kPanel, w.data.data() + p * w.panel_bytes());
+    pack_any(dtype, row_major, n, k, p * kPanel, panel_place(w.panels(), k, p), w.data.data());
   }
+  w.nan_codes = has_nan_codes(dtype, w.data);
   if (scales != nullptr) {
     w.scales = Buffer(static_cast<size_t>(scale_count(n, k)) * 4);
     std::memcpy(w.scales.data(), scales, w.scales.size());
@@ -82,9 +100,11 @@ PackedGateUp pack_gate_up(DType dtype, int64_t width, int64_t k, const std::byte
   const int64_t bytes = panel_bytes(dtype, k);
   w.data = Buffer(static_cast<size_t>(2 * w.panels() * bytes));
   for (int64_t p = 0; p < w.panels(); ++p) {
-    pack_any(dtype, gate, width, k, p * kPanel, w.data.data() + 2 * p * bytes);
-    pack_any(dtype, up, width, k, p * kPanel, w.data.data() + (2 * p + 1) * bytes);
+    const int64_t all = 2 * w.panels();
+    pack_any(dtype, gate, width, k, p * kPanel, panel_place(all, k, 2 * p), w.data.data());
+    pack_any(dtype, up, width, k, p * kPanel, panel_place(all, k, 2 * p + 1), w.data.data());
   }
+  w.nan_codes = has_nan_codes(dtype, w.data);
   if (gate_scales != nullptr) {
     const auto size = static_cast<size_t>(scale_count(width, k)) * 4;
     w.scales = Buffer(2 * size);

@@ -18,22 +18,41 @@
 
 namespace wingspan {
 
-constexpr int kPanel = 16;  // output columns that a kernel computes together
+constexpr int kPanel = 16;  // output columns that share a vector
+constexpr int kGroup = 4;   // panels that lie side by side in memory
 
-// Weights in the layout that kernels read: panels of 16 output columns; within a panel, for each
-// pair of K the 16 columns' two values side by side: [ceil(N/16)][ceil(K/2)][16][2]. Padding is
-// zero.
+// Weights in the layout that kernels read, one sequential stream: groups of 4 panels of 16 output
+// columns (the last group may have fewer); within a group, for each pair of K, its panels' 16 × 2
+// values: [ceil(N/64)][ceil(K/2)][panels of the group][32]. The 32 are [16][2] for BF16 and FP8,
+// as the BF16 dot product wants them, and [2][16] for float32. Padding is zero.
 struct PackedWeight {
   DType dtype = DType::kF32;  // kF32, kBF16, kF8E4M3
   int64_t n = 0;              // outputs
   int64_t k = 0;              // inputs
   Buffer data;
-  Buffer scales;  // kF8E4M3: float32 [ceil(n/128)][ceil(k/128)]
+  Buffer scales;           // kF8E4M3: float32 [ceil(n/128)][ceil(k/128)]
+  bool nan_codes = false;  // kF8E4M3: some code is a NaN; kernels then decode the slow way
 
   int64_t panels() const { return (n + kPanel - 1) / kPanel; }
   int64_t panel_bytes() const { return (k + 1) / 2 * 2 * kPanel * dtype_size(dtype); }
   int64_t bytes() const { return static_cast<int64_t>(data.size() + scales.size()); }
 };
+
+// Where a panel's values lie among `panels` of them: its first element, and the elements from one
+// pair of K to the next.
+struct PanelPlace {
+  int64_t first = 0, stride = 0;
+};
+inline PanelPlace panel_place(int64_t panels, int64_t k, int64_t panel) {
+  const int64_t group = panel / kGroup * kGroup;
+  const int64_t side_by_side = panels - group < kGroup ? panels - group : kGroup;
+  return {group * ((k + 1) / 2) * 2 * kPanel + (panel - group) * 2 * kPanel,
+          side_by_side * 2 * kPanel};
+}
+// The place of (pair parity, column) among a panel's 32 values of one pair.
+inline int64_t pair_place(DType dtype, int64_t odd, int64_t lane) {
+  return dtype == DType::kF32 ? odd * kPanel + lane : lane * 2 + odd;
+}
 
 // Bytes that pack_weight will use for these dimensions (data and scales).
 int64_t packed_weight_bytes(DType dtype, int64_t n, int64_t k);
@@ -51,6 +70,7 @@ struct PackedGateUp {
   int64_t k = 0;
   Buffer data;
   Buffer scales;
+  bool nan_codes = false;  // as in PackedWeight
 
   int64_t panels() const { return (width + kPanel - 1) / kPanel; }  // pairs of panels
   int64_t bytes() const { return static_cast<int64_t>(data.size() + scales.size()); }
@@ -63,7 +83,8 @@ PackedGateUp pack_gate_up(DType dtype, int64_t width, int64_t k, const std::byte
 void check_rows(const Rows& x, DType weight, int64_t k);
 
 // y [x.rows, w.n] float32, y_stride floats apart. Computes panels [panel_begin, panel_end) only, so
-// that threads split the columns; CHECKs x.cols == w.k and the dtype pairs above.
+// that threads split the columns (best at multiples of kGroup); CHECKs x.cols == w.k and the dtype
+// pairs above.
 struct LinearArgs {
   Rows x;
   const PackedWeight* w = nullptr;
@@ -73,7 +94,8 @@ struct LinearArgs {
 };
 void linear_ref(const LinearArgs& args);
 
-// y[m][i] = silu(gate) · up with silu_contract; panels counted in outputs [width / 16].
+// y[m][i] = silu(gate) · up with silu_contract; panels counted in outputs [width / 16], best split
+// at multiples of kGroup / 2.
 struct GateUpArgs {
   Rows x;
   const PackedGateUp* w = nullptr;

@@ -1,264 +1,262 @@
-// GEMM by register tiles: MR rows × NP panels of 16 columns, one accumulator chain per output. The
-// tile's size changes how often weights are read, never the order of a sum.
-#include <type_traits>
-
+// GEMM by register tiles of up to 6 rows, one accumulator chain per output. The tile's size changes
+// how often weights are read, never the order of a sum. Rows are packed as float32 values.
+#include "kernels/linear_driver.h"
 #include "kernels/portable.h"
-#include "kernels/simd16.h"
 
 namespace wingspan::WINGSPAN_ISA {
 namespace {
 
+// Panels that a tile of `height` rows computes together: enough chains to hide the latency of fma,
+// few enough to stay in registers.
+constexpr int panels_beside(int height) {
 #if defined(__AVX512F__)
-constexpr int kTallRows = 8, kTallPanels = 2;  // 16 of 32 registers hold sums
+  return height > 0 ? 4 : 0;  // 24 of 32 registers hold sums
+#elif defined(__AVX2__)
+  return height == 1 ? 4 : height <= 3 ? 2 : 1;  // up to 12 of 16
 #else
-constexpr int kTallRows = 4, kTallPanels = 1;
+  return height > 0 ? 1 : 0;
+#endif
+}
+
+#if defined(__AVX512F__)
+constexpr bool kManyRegisters = true;
+#else
+constexpr bool kManyRegisters = false;
 #endif
 
-// The three storage types of a packed weight: a pair of K for 16 columns.
+// The storage types of a packed weight: the even or the odd half of a pair of K for 16 columns.
+// Rows are multiplied by kRowScale, which makes up for what the weights lack.
 struct F32Weight {
   using Element = float;
-  static inline void load(const float* p, F16& even, F16& odd) { load_f32_pairs(p, even, odd); }
+  static constexpr float kRowScale = 1;
+  static inline F16 even(const float* p) { return load16(p); }
+  static inline F16 odd(const float* p) { return load16(p + kPanel); }
 };
 struct Bf16Weight {
   using Element = uint16_t;
-  static inline void load(const uint16_t* p, F16& even, F16& odd) { load_bf16_pairs(p, even, odd); }
+  static constexpr float kRowScale = 1;
+  static inline F16 even(const uint16_t* p) { return bf16_even16(p); }
+  static inline F16 odd(const uint16_t* p) { return bf16_odd16(p); }
 };
 struct Fp8Weight {
   using Element = uint8_t;
-  static inline void load(const uint8_t* p, F16& even, F16& odd) { load_e4m3_pairs(p, even, odd); }
+  static constexpr float kRowScale = kE4m3RowScale;
+  static inline F16 even(const uint8_t* p) { return e4m3_even16(p); }
+  static inline F16 odd(const uint8_t* p) { return e4m3_odd16(p); }
+};
+// NaN codes too.
+struct AnyFp8Weight {
+  using Element = uint8_t;
+  static constexpr float kRowScale = 1;
+  static inline F16 even(const uint8_t* p) {
+    F16 even, odd;
+    load_e4m3_pairs(p, even, odd);
+    return even;
+  }
+  static inline F16 odd(const uint8_t* p) {
+    F16 even, odd;
+    load_e4m3_pairs(p, even, odd);
+    return odd;
+  }
 };
 
-// Rows as float32, K padded with a zero to an even number; scales where they are FP8.
-struct FloatRows {
-  const float* x;
-  int64_t stride;
-  const float* scales;
-  int64_t scale_stride;
-  int64_t rows, k;
+struct FloatPair {
+  float even, odd;
 };
 
-// Converts where needed; the scratch belongs to the thread and grows to the largest use.
-FloatRows to_float(const Rows& x) {
-  FloatRows out{nullptr, 0, x.scales, x.scale_stride, x.rows, x.cols};
-  if (x.dtype == DType::kF32 && x.cols % 2 == 0) {
-    out.x = reinterpret_cast<const float*>(x.data);
-    out.stride = x.stride_bytes / 4;
-    return out;
+inline float row_value(const float* row, int64_t i) { return row[i]; }
+inline float row_value(const uint16_t* row, int64_t i) { return bf16_to_f32(row[i]); }
+inline float row_value(const uint8_t* row, int64_t i) { return e4m3_to_f32(row[i]); }
+
+template <class T, int H>
+void fill_rows(const Rows& x, int64_t row, int64_t pairs, float scale, FloatPair* out) {
+  const T* in[H];
+  for (int m = 0; m < H; ++m) {
+    in[m] = reinterpret_cast<const T*>(x.data + (row + m) * x.stride_bytes);
   }
-  static thread_local Buffer scratch;
-  out.stride = (x.cols + 1) / 2 * 2;
-  const auto size = static_cast<size_t>(out.stride * x.rows) * sizeof(float);
-  if (scratch.size() < size) scratch = Buffer(size);
-  for (int64_t m = 0; m < x.rows; ++m) {
-    const std::byte* row = x.data + m * x.stride_bytes;
-    float* to = scratch.as<float>() + m * out.stride;
-    if (x.dtype == DType::kF32) {
-      const auto* p = reinterpret_cast<const float*>(row);
-      for (int64_t i = 0; i < x.cols; ++i) to[i] = p[i];
-    } else if (x.dtype == DType::kBF16) {
-      const auto* p = reinterpret_cast<const uint16_t*>(row);
-      for (int64_t i = 0; i < x.cols; ++i) to[i] = bf16_to_f32(p[i]);
-    } else {
-      const auto* p = reinterpret_cast<const uint8_t*>(row);
-      for (int64_t i = 0; i < x.cols; ++i) to[i] = e4m3_to_f32(p[i]);
+  const int64_t whole = x.cols / 2;
+  for (int64_t i = 0; i < whole; ++i) {
+    for (int m = 0; m < H; ++m) {
+      out[i * H + m] = {row_value(in[m], 2 * i) * scale, row_value(in[m], 2 * i + 1) * scale};
     }
-    if (x.cols % 2 != 0) to[x.cols] = 0;
   }
-  out.x = scratch.as<float>();
-  return out;
+  if (whole == pairs) return;
+  for (int m = 0; m < H; ++m) out[whole * H + m] = {row_value(in[m], 2 * whole) * scale, 0};
 }
 
-// sum[m][p] = the chain over pairs [begin, end) of K, from zero.
-template <class W, int MR, int NP>
-static inline void chain(const float* const* x, const typename W::Element* const* panels,
-                         int64_t begin, int64_t end, F16 (&sum)[MR][NP]) {
-  for (int m = 0; m < MR; ++m) {
-    for (int p = 0; p < NP; ++p) sum[m][p] = zero16();
-  }
-  for (int64_t i = begin; i < end; ++i) {
-    F16 even[NP], odd[NP];
-    for (int p = 0; p < NP; ++p) W::load(panels[p] + i * 2 * kPanel, even[p], odd[p]);
-    for (int m = 0; m < MR; ++m) {
-      const F16 xo = set16(x[m][2 * i + 1]), xe = set16(x[m][2 * i]);
-      for (int p = 0; p < NP; ++p) {
-        sum[m][p] = fma16(xo, odd[p], sum[m][p]);
-        sum[m][p] = fma16(xe, even[p], sum[m][p]);
-      }
-    }
+template <class T>
+void fill_any(const Rows& x, int64_t row, int64_t height, int64_t pairs, float scale,
+              FloatPair* out) {
+  switch (height) {
+    case 1:
+      return fill_rows<T, 1>(x, row, pairs, scale, out);
+    case 2:
+      return fill_rows<T, 2>(x, row, pairs, scale, out);
+    case 3:
+      return fill_rows<T, 3>(x, row, pairs, scale, out);
+    case 4:
+      return fill_rows<T, 4>(x, row, pairs, scale, out);
+    case 5:
+      return fill_rows<T, 5>(x, row, pairs, scale, out);
+    default:
+      return fill_rows<T, 6>(x, row, pairs, scale, out);
   }
 }
 
-// The outputs of MR rows in NP panels. `scales[p]` is the row of block scales of panel p (FP8).
-template <class W, int MR, int NP>
-static inline void tile(const FloatRows& rows, int64_t first_row,
-                        const typename W::Element* const* panels, const float* const* scales,
-                        F16 (&sum)[MR][NP]) {
-  const float* x[MR];
-  for (int m = 0; m < MR; ++m) x[m] = rows.x + (first_row + m) * rows.stride;
-  const int64_t pairs = (rows.k + 1) / 2;
-  if constexpr (!std::is_same_v<W, Fp8Weight>) {
-    static_cast<void>(scales);
-    chain<W, MR, NP>(x, panels, 0, pairs, sum);
+// acc[m][q] += x[2m] · weight(q). With few registers, one panel's weights at a time.
+template <int H, int NP, class Weight>
+inline void add_half(const Weight& weight, const float* x, F16 (&acc)[H][NP]) {
+  if constexpr (kManyRegisters) {
+    F16 v[NP];
+    for (int q = 0; q < NP; ++q) v[q] = weight(q);
+    for (int m = 0; m < H; ++m) {
+      const F16 value = set16(x[2 * m]);
+      for (int q = 0; q < NP; ++q) acc[m][q] = fma16(value, v[q], acc[m][q]);
+    }
   } else {
-    for (int m = 0; m < MR; ++m) {
-      for (int p = 0; p < NP; ++p) sum[m][p] = zero16();
+    for (int q = 0; q < NP; ++q) {
+      const F16 v = weight(q);
+      // A compiler that kept the broadcasts for the next panel would spill sums for them.
+      if constexpr (NP > 1 && H > 2) asm("" : "+r"(x));
+      for (int m = 0; m < H; ++m) acc[m][q] = fma16(set16(x[2 * m]), v, acc[m][q]);
     }
-    constexpr int64_t kBlockPairs = kFp8Block / 2;
-    for (int64_t b = 0; b * kBlockPairs < pairs; ++b) {
-      const int64_t begin = b * kBlockPairs, left = pairs - begin;
-      F16 block[MR][NP];
-      chain<W, MR, NP>(x, panels, begin, begin + (left < kBlockPairs ? left : kBlockPairs), block);
-      for (int m = 0; m < MR; ++m) {
-        const float* row_scales = rows.scales;
-        const float sx =
-            row_scales == nullptr ? 1.0F : row_scales[(first_row + m) * rows.scale_stride + b];
-        for (int p = 0; p < NP; ++p) {
-          sum[m][p] = fma16(mul16(block[m][p], set16(sx)), set16(scales[p][b]), sum[m][p]);
+  }
+}
+
+// Adds a block to the sums of H rows in NP panels from panel `p` on.
+template <class W, int H, int NP>
+inline void tile_panels(const TileArgs& t, int p) {
+  using Element = typename W::Element;
+  const auto* x = static_cast<const FloatPair*>(t.x);
+  const std::byte* w = t.w + p * 2 * kPanel * static_cast<int64_t>(sizeof(Element));
+  float* const sums = t.sums + p * kPanel;
+  F16 acc[H][NP];
+  for (int m = 0; m < H; ++m) {
+    for (int q = 0; q < NP; ++q) {
+      acc[m][q] = t.first ? zero16() : load16(sums + m * kRowSums + q * kPanel);
+    }
+  }
+  // Each pass over the block fetches its share of the next one, in the order of memory.
+  constexpr int64_t kShare = NP * 2 * kPanel * sizeof(Element);
+  const std::byte* ahead = (t.ahead != nullptr ? t.ahead : t.w) + p * t.pairs * kShare / NP;
+  for (int64_t i = 0; i < t.pairs; ++i) {
+    for (int64_t line = 0; line < kShare; line += 64) __builtin_prefetch(ahead + line);
+    ahead += kShare;
+    add_half<H, NP>(
+        [&](int q) { return W::odd(reinterpret_cast<const Element*>(w) + q * 2 * kPanel); },
+        &x->odd, acc);
+    add_half<H, NP>(
+        [&](int q) { return W::even(reinterpret_cast<const Element*>(w) + q * 2 * kPanel); },
+        &x->even, acc);
+    x += H;
+    w += t.w_stride;
+  }
+  for (int m = 0; m < H; ++m) {
+    for (int q = 0; q < NP; ++q) store16(sums + m * kRowSums + q * kPanel, acc[m][q]);
+  }
+}
+
+template <class W, int H>
+void tile_rows(const TileArgs& t) {
+  constexpr int kBeside = panels_beside(H);
+  int p = 0;
+  for (; p + kBeside <= t.panels; p += kBeside) tile_panels<W, H, kBeside>(t, p);
+  if constexpr (kBeside > 2) {
+    for (; p + 2 <= t.panels; p += 2) tile_panels<W, H, 2>(t, p);
+  }
+  if constexpr (kBeside > 1) {
+    for (; p < t.panels; ++p) tile_panels<W, H, 1>(t, p);
+  }
+}
+
+template <class W>
+void tile_of(int64_t height, const TileArgs& t) {
+  switch (height) {
+    case 1:
+      return tile_rows<W, 1>(t);
+    case 2:
+      return tile_rows<W, 2>(t);
+    case 3:
+      return tile_rows<W, 3>(t);
+    case 4:
+      return tile_rows<W, 4>(t);
+    case 5:
+      return tile_rows<W, 5>(t);
+    default:
+      return tile_rows<W, 6>(t);
+  }
+}
+
+template <class W>
+struct Tiles {
+  using Pair = FloatPair;
+  static constexpr int64_t kMaxRows = 6;
+  static constexpr bool kScaled = sizeof(typename W::Element) == 1;
+  static constexpr bool kDecodes = kScaled;
+
+  static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, FloatPair* out) {
+    if (x.dtype == DType::kF32) return fill_any<float>(x, row, height, pairs, W::kRowScale, out);
+    if (x.dtype == DType::kBF16) {
+      return fill_any<uint16_t>(x, row, height, pairs, W::kRowScale, out);
+    }
+    fill_any<uint8_t>(x, row, height, pairs, W::kRowScale, out);
+  }
+  static void tile(int64_t height, const TileArgs& t) { tile_of<W>(height, t); }
+
+  static void decode(const DecodeArgs& d) {
+    if constexpr (kDecodes) {
+      auto* out = reinterpret_cast<float*>(d.out);
+      for (int64_t i = 0; i < d.pairs; ++i) {
+        const auto* codes = reinterpret_cast<const uint8_t*>(d.w + i * d.w_stride);
+        __builtin_prefetch(d.ahead + i * d.panels * 2 * kPanel);
+        __builtin_prefetch(d.ahead + (i + 1) * d.panels * 2 * kPanel - 1);
+        for (int p = 0; p < d.panels; ++p, codes += 2 * kPanel, out += 2 * kPanel) {
+          store16(out, W::even(codes));
+          store16(out + kPanel, W::odd(codes));
         }
       }
     }
   }
-}
-
-static inline void store_columns(float* y, int64_t n, F16 value) {
-  if (n >= kPanel) {
-    store16(y, value);
-  } else {
-    store_partial16(y, n, value);
-  }
-}
-
-// What differs between the two ops: which panels a tile reads and what becomes of its sums.
-template <class W>
-struct LinearJob {
-  const LinearArgs& a;
-  static constexpr int kPanelsPerOutput = 1;
-  const typename W::Element* panel(int64_t output, int /*which*/) const {
-    return reinterpret_cast<const typename W::Element*>(a.w->data.data() +
-                                                        output * a.w->panel_bytes());
-  }
-  const float* scales(int64_t output, int /*which*/) const {
-    if (a.w->scales.size() == 0) return nullptr;
-    return a.w->scales.template as<float>() + output * kPanel / kFp8Block * fp8_blocks(a.w->k);
-  }
-  void store(int64_t row, int64_t output, const F16* sums) const {
-    store_columns(a.y + row * a.y_stride + output * kPanel, a.w->n - output * kPanel, sums[0]);
+  static void decoded_tile(int64_t height, TileArgs t) {
+    t.w_stride = static_cast<int64_t>(t.panels) * 2 * kPanel * 4;
+    tile_of<F32Weight>(height, t);
   }
 };
 
-template <class W>
-struct GateUpJob {
-  const GateUpArgs& a;
-  static constexpr int kPanelsPerOutput = 2;
-  const typename W::Element* panel(int64_t output, int which) const {
-    const int64_t bytes = (a.w->k + 1) / 2 * 2 * kPanel * dtype_size(a.w->dtype);
-    return reinterpret_cast<const typename W::Element*>(a.w->data.data() +
-                                                        (2 * output + which) * bytes);
-  }
-  const float* scales(int64_t output, int which) const {
-    if (a.w->scales.size() == 0) return nullptr;
-    const int64_t blocks = fp8_blocks(a.w->k);
-    return a.w->scales.template as<float>() + which * fp8_blocks(a.w->width) * blocks +
-           output * kPanel / kFp8Block * blocks;
-  }
-  void store(int64_t row, int64_t output, const F16* sums) const {
-    store_columns(a.y + row * a.y_stride + output * kPanel, a.w->width - output * kPanel,
-                  mul16(silu16(sums[0]), sums[1]));
-  }
-};
-
-// All rows of `outputs` outputs that share a tile, from panel `output` on.
-template <class W, int MR, int kOutputs, class Job>
-void rows_of_tile(const Job& job, const FloatRows& rows, int64_t first_row, int64_t output) {
-  constexpr int NP = kOutputs * Job::kPanelsPerOutput;
-  const typename W::Element* panels[NP];
-  const float* scales[NP];
-  for (int p = 0; p < NP; ++p) {
-    panels[p] = job.panel(output + p / Job::kPanelsPerOutput, p % Job::kPanelsPerOutput);
-    scales[p] = job.scales(output + p / Job::kPanelsPerOutput, p % Job::kPanelsPerOutput);
-  }
-  F16 sum[MR][NP];
-  tile<W, MR, NP>(rows, first_row, panels, scales, sum);
-  for (int m = 0; m < MR; ++m) {
-    for (int o = 0; o < kOutputs; ++o) {
-      job.store(first_row + m, output + o, &sum[m][o * Job::kPanelsPerOutput]);
+// Rows can be multiplied by kE4m3RowScale unless one is so large that it would overflow.
+bool may_scale(const Rows& x) {
+  if (x.dtype == DType::kF8E4M3) return true;
+  uint32_t exponent = 0;
+  for (int64_t m = 0; m < x.rows; ++m) {
+    const std::byte* row = x.data + m * x.stride_bytes;
+    for (int64_t i = 0; i < x.cols; ++i) {
+      const float v = x.dtype == DType::kBF16
+                          ? bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i])
+                          : reinterpret_cast<const float*>(row)[i];
+      exponent = std::max(exponent, std::bit_cast<uint32_t>(v) & 0x7f800000U);
     }
   }
+  return exponent < (127U + 118U) << 23;
 }
 
-template <class W, int kOutputs, class Job>
-void columns(const Job& job, const FloatRows& rows, int64_t output) {
-  int64_t m = 0;
-  for (; m + kTallRows <= rows.rows; m += kTallRows) {
-    rows_of_tile<W, kTallRows, kOutputs>(job, rows, m, output);
-  }
-  switch (rows.rows - m) {
-    case 7:
-      rows_of_tile<W, 4, kOutputs>(job, rows, m, output);
-      m += 4;
-      [[fallthrough]];
-    case 3:
-      rows_of_tile<W, 3, kOutputs>(job, rows, m, output);
-      break;
-    case 6:
-      rows_of_tile<W, 4, kOutputs>(job, rows, m, output);
-      m += 4;
-      [[fallthrough]];
-    case 2:
-      rows_of_tile<W, 2, kOutputs>(job, rows, m, output);
-      break;
-    case 5:
-      rows_of_tile<W, 4, kOutputs>(job, rows, m, output);
-      m += 4;
-      [[fallthrough]];
-    case 1:
-      rows_of_tile<W, 1, kOutputs>(job, rows, m, output);
-      break;
-    case 4:
-      rows_of_tile<W, 4, kOutputs>(job, rows, m, output);
-      break;
-    default:
-      break;
-  }
-}
-
-template <class W, class Job>
+template <class Job>
 void run(const Job& job, const Rows& x, int64_t begin, int64_t end) {
-  const FloatRows rows = to_float(x);
-  constexpr int kWide = Job::kPanelsPerOutput == 1 ? 4 : 2;  // few rows: more streams in flight
-  constexpr int kTall = Job::kPanelsPerOutput == 1 ? kTallPanels : 1;
-  int64_t output = begin;
-  if (rows.rows <= 2) {
-    for (; output + kWide <= end; output += kWide) columns<W, kWide>(job, rows, output);
+  const auto& w = job.weight();
+  check_rows(x, w.dtype, w.k);
+  switch (w.dtype) {
+    case DType::kF32:
+      return run_linear<Tiles<F32Weight>>(job, x, begin, end);
+    case DType::kBF16:
+      return run_linear<Tiles<Bf16Weight>>(job, x, begin, end);
+    default:
+      if (w.nan_codes || !may_scale(x)) return run_linear<Tiles<AnyFp8Weight>>(job, x, begin, end);
+      return run_linear<Tiles<Fp8Weight>>(job, x, begin, end);
   }
-  for (; output + kTall <= end; output += kTall) columns<W, kTall>(job, rows, output);
-  for (; output < end; ++output) columns<W, 1>(job, rows, output);
 }
 
 }  // namespace
 
-void linear(const LinearArgs& a) {
-  check_rows(a.x, a.w->dtype, a.w->k);
-  switch (a.w->dtype) {
-    case DType::kF32:
-      return run<F32Weight>(LinearJob<F32Weight>{a}, a.x, a.panel_begin, a.panel_end);
-    case DType::kBF16:
-      return run<Bf16Weight>(LinearJob<Bf16Weight>{a}, a.x, a.panel_begin, a.panel_end);
-    default:
-      return run<Fp8Weight>(LinearJob<Fp8Weight>{a}, a.x, a.panel_begin, a.panel_end);
-  }
-}
-
-void gate_up(const GateUpArgs& a) {
-  check_rows(a.x, a.w->dtype, a.w->k);
-  switch (a.w->dtype) {
-    case DType::kF32:
-      return run<F32Weight>(GateUpJob<F32Weight>{a}, a.x, a.panel_begin, a.panel_end);
-    case DType::kBF16:
-      return run<Bf16Weight>(GateUpJob<Bf16Weight>{a}, a.x, a.panel_begin, a.panel_end);
-    default:
-      return run<Fp8Weight>(GateUpJob<Fp8Weight>{a}, a.x, a.panel_begin, a.panel_end);
-  }
-}
+void linear(const LinearArgs& a) { run(LinearJob{a}, a.x, a.panel_begin, a.panel_end); }
+void gate_up(const GateUpArgs& a) { run(GateUpJob{a}, a.x, a.panel_begin, a.panel_end); }
 
 }  // namespace wingspan::WINGSPAN_ISA

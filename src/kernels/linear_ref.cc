@@ -15,32 +15,37 @@ float row_value(const Rows& x, int64_t m, int64_t k) {
   return e4m3_to_f32(reinterpret_cast<const uint8_t*>(row)[k]);
 }
 
-// A panel's weight of column `lane` at `k`.
-float weight_value(DType dtype, const std::byte* panel, int64_t lane, int64_t k) {
-  const int64_t i = (k / 2 * kPanel + lane) * 2 + k % 2;
-  if (dtype == DType::kF32) return reinterpret_cast<const float*>(panel)[i];
-  if (dtype == DType::kBF16) return bf16_to_f32(reinterpret_cast<const uint16_t*>(panel)[i]);
-  return e4m3_to_f32(reinterpret_cast<const uint8_t*>(panel)[i]);
-}
+// The weights of one column.
+struct Column {
+  DType dtype;
+  const std::byte* data;
+  PanelPlace place;
+  int64_t lane;
 
-float chain(const Rows& x, int64_t m, DType dtype, const std::byte* panel, int64_t lane,
-            int64_t begin, int64_t end) {
+  float at(int64_t k) const {
+    const int64_t i = place.first + k / 2 * place.stride + pair_place(dtype, k % 2, lane);
+    if (dtype == DType::kF32) return reinterpret_cast<const float*>(data)[i];
+    if (dtype == DType::kBF16) return bf16_to_f32(reinterpret_cast<const uint16_t*>(data)[i]);
+    return e4m3_to_f32(reinterpret_cast<const uint8_t*>(data)[i]);
+  }
+};
+
+float chain(const Rows& x, int64_t m, const Column& w, int64_t begin, int64_t end) {
   float acc = 0;
   for (int64_t k = begin; k < end; k += 2) {
-    acc = std::fma(row_value(x, m, k + 1), weight_value(dtype, panel, lane, k + 1), acc);
-    acc = std::fma(row_value(x, m, k), weight_value(dtype, panel, lane, k), acc);
+    acc = std::fma(row_value(x, m, k + 1), w.at(k + 1), acc);
+    acc = std::fma(row_value(x, m, k), w.at(k), acc);
   }
   return acc;
 }
 
 // One output. `scales`: the weight's row of block scales for this column, or null.
-float output(const Rows& x, int64_t m, DType dtype, const std::byte* panel, int64_t lane,
-             const float* scales) {
-  if (dtype != DType::kF8E4M3) return chain(x, m, dtype, panel, lane, 0, x.cols);
+float output(const Rows& x, int64_t m, const Column& w, const float* scales) {
+  if (w.dtype != DType::kF8E4M3) return chain(x, m, w, 0, x.cols);
   float acc = 0;
   for (int64_t b = 0; b < fp8_blocks(x.cols); ++b) {
     const int64_t begin = b * kFp8Block, end = std::min<int64_t>(begin + kFp8Block, x.cols);
-    const float block = chain(x, m, dtype, panel, lane, begin, end);
+    const float block = chain(x, m, w, begin, end);
     const float sx = x.scales != nullptr ? x.scales[m * x.scale_stride + b] : 1.0F;
     acc = std::fma(block * sx, scales[b], acc);
   }
@@ -53,13 +58,13 @@ void linear_ref(const LinearArgs& a) {
   const PackedWeight& w = *a.w;
   check_rows(a.x, w.dtype, w.k);
   for (int64_t p = a.panel_begin; p < a.panel_end; ++p) {
-    const std::byte* panel = w.data.data() + p * w.panel_bytes();
+    const PanelPlace place = panel_place(w.panels(), w.k, p);
     for (int64_t lane = 0; lane < kPanel && p * kPanel + lane < w.n; ++lane) {
       const int64_t n = p * kPanel + lane;
       const float* scales =
           w.scales.size() ? w.scales.as<float>() + n / kFp8Block * fp8_blocks(w.k) : nullptr;
       for (int64_t m = 0; m < a.x.rows; ++m) {
-        a.y[m * a.y_stride + n] = output(a.x, m, w.dtype, panel, lane, scales);
+        a.y[m * a.y_stride + n] = output(a.x, m, {w.dtype, w.data.data(), place, lane}, scales);
       }
     }
   }
@@ -68,10 +73,9 @@ void linear_ref(const LinearArgs& a) {
 void gate_up_ref(const GateUpArgs& a) {
   const PackedGateUp& w = *a.w;
   check_rows(a.x, w.dtype, w.k);
-  const int64_t bytes = (w.k + 1) / 2 * 2 * kPanel * dtype_size(w.dtype);
   for (int64_t p = a.panel_begin; p < a.panel_end; ++p) {
-    const std::byte* gate = w.data.data() + 2 * p * bytes;
-    const std::byte* up = gate + bytes;
+    const PanelPlace gate = panel_place(2 * w.panels(), w.k, 2 * p);
+    const PanelPlace up = panel_place(2 * w.panels(), w.k, 2 * p + 1);
     for (int64_t lane = 0; lane < kPanel && p * kPanel + lane < w.width; ++lane) {
       const int64_t n = p * kPanel + lane;
       const int64_t blocks = fp8_blocks(w.k);
@@ -79,8 +83,8 @@ void gate_up_ref(const GateUpArgs& a) {
           w.scales.size() ? w.scales.as<float>() + n / kFp8Block * blocks : nullptr;
       const float* up_scales = scales != nullptr ? scales + fp8_blocks(w.width) * blocks : nullptr;
       for (int64_t m = 0; m < a.x.rows; ++m) {
-        const float g = output(a.x, m, w.dtype, gate, lane, scales);
-        const float u = output(a.x, m, w.dtype, up, lane, up_scales);
+        const float g = output(a.x, m, {w.dtype, w.data.data(), gate, lane}, scales);
+        const float u = output(a.x, m, {w.dtype, w.data.data(), up, lane}, up_scales);
         a.y[m * a.y_stride + n] = silu_contract(g) * u;
       }
     }

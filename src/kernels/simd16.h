@@ -80,6 +80,29 @@ static inline void load_e4m3_pairs(const uint8_t* p, F16& even, F16& odd) {
   odd = decode_e4m3(_mm512_srli_epi32(pair, 8));
 }
 
+// One half of a pair of K for 16 columns: pairs of BF16 or of e4m3 codes. The codes' values come
+// out times 1 / kE4m3RowScale, exactly; a NaN code is not recognised.
+static inline F16 bf16_even16(const uint16_t* p) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
+}
+static inline F16 bf16_odd16(const uint16_t* p) {
+  return {_mm512_castsi512_ps(
+      _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(static_cast<int>(0xffff0000U))))};
+}
+// Shifted by one bit, a code is the float16 of its value / 256, subnormals included.
+constexpr float kE4m3RowScale = 256.0F;
+static inline F16 half_codes16(__m256i words) {
+  return {_mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(words, 1),
+                                           _mm256_set1_epi16(static_cast<short>(0xbf80U))))};
+}
+static inline F16 e4m3_even16(const uint8_t* p) {
+  return half_codes16(
+      _mm256_slli_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 8));
+}
+static inline F16 e4m3_odd16(const uint8_t* p) {
+  return half_codes16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
 #elif defined(__AVX2__) && defined(__FMA__)
 
 struct F16 {
@@ -157,6 +180,32 @@ static inline void load_e4m3_pairs(const uint8_t* p, F16& even, F16& odd) {
   odd = {decode_e4m3(_mm256_srli_epi32(low, 8)), decode_e4m3(_mm256_srli_epi32(high, 8))};
 }
 
+static inline F16 bf16_even16(const uint16_t* p) {
+  const auto* in = reinterpret_cast<const __m256i*>(p);
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(in), 16)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(in + 1), 16))};
+}
+static inline F16 bf16_odd16(const uint16_t* p) {
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
+  const auto* in = reinterpret_cast<const __m256i*>(p);
+  return {_mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(in), mask)),
+          _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(in + 1), mask))};
+}
+constexpr float kE4m3RowScale = 256.0F;
+static inline F16 half_codes16(__m256i words) {
+  const __m256i half =
+      _mm256_and_si256(_mm256_srai_epi16(words, 1), _mm256_set1_epi16(static_cast<short>(0xbf80U)));
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+}
+static inline F16 e4m3_even16(const uint8_t* p) {
+  return half_codes16(
+      _mm256_slli_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 8));
+}
+static inline F16 e4m3_odd16(const uint8_t* p) {
+  return half_codes16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
 #else
 
 struct F16 {
@@ -225,6 +274,21 @@ static inline float decode_e4m3(uint8_t code) {
 static inline void load_e4m3_pairs(const uint8_t* p, F16& even, F16& odd) {
   even = each16([&](int j) { return decode_e4m3(p[2 * j]); });
   odd = each16([&](int j) { return decode_e4m3(p[2 * j + 1]); });
+}
+
+static inline F16 bf16_even16(const uint16_t* p) {
+  return each16([&](int j) { return std::bit_cast<float>(static_cast<uint32_t>(p[2 * j]) << 16); });
+}
+static inline F16 bf16_odd16(const uint16_t* p) {
+  return each16(
+      [&](int j) { return std::bit_cast<float>(static_cast<uint32_t>(p[2 * j + 1]) << 16); });
+}
+constexpr float kE4m3RowScale = 1.0F;
+static inline F16 e4m3_even16(const uint8_t* p) {
+  return each16([&](int j) { return decode_e4m3(p[2 * j]); });
+}
+static inline F16 e4m3_odd16(const uint8_t* p) {
+  return each16([&](int j) { return decode_e4m3(p[2 * j + 1]); });
 }
 
 #endif

@@ -10,6 +10,7 @@ namespace wingspan {
 namespace {
 
 constexpr int64_t kHeadRows = 16;    // rows of logits held at a time
+constexpr int64_t kRowGrain = 16;    // rows of a row-wise op that are worth a thread
 constexpr int64_t kWaveRows = 1024;  // (token, expert) rows of a GroupGEMM wave
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
@@ -54,10 +55,11 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
   act_ = Buffer(floats(rows * widest));
   packed_act_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, widest)));
   logits_ = Buffer(floats(kHeadRows * config.vocab));
+  summaries_.resize(kHeadRows);
   if (moe_layers.empty()) return;
   const int64_t experts_count = config.moe.router.experts;
   router_logits_ = Buffer(floats(rows * experts_count));
-  router_scratch_ = Buffer(floats(3 * experts_count));
+  router_scratch_ = Buffer(floats(3 * experts_count * ops.pool().threads()));
   expert_ids_ = Buffer(static_cast<size_t>(rows * k) * sizeof(int32_t));
   expert_weights_ = Buffer(floats(rows * k));
   const int slots = placement.topology.rank_slots[static_cast<size_t>(rank)];
@@ -110,7 +112,9 @@ void ForwardPass::embed(const StepInput& step) {
 
 void ForwardPass::add(const float* x, int64_t rows) {
   auto* h = hidden_.as<float>();
-  for (int64_t i = 0; i < rows * config_.hidden; ++i) h[i] = h[i] + x[i];
+  run_ranges(ops_.pool(), rows, kRowGrain, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin * config_.hidden; i < end * config_.hidden; ++i) h[i] = h[i] + x[i];
+  });
 }
 
 void ForwardPass::attention(int layer, const StepInput& step) {
@@ -137,12 +141,15 @@ void ForwardPass::route(const MoeWeights& w, int64_t rows) {
   const RouterSpec& spec = config_.moe.router;
   const Rows x{DType::kF32, normed_.data(), config_.hidden * 4, nullptr, 0, rows, config_.hidden};
   ops_.linear(x, w.router, router_logits_.as<float>(), spec.experts);
-  for (int64_t r = 0; r < rows; ++r) {
-    route_token(ops_.kernels(), spec, router_logits_.as<float>() + r * spec.experts,
-                w.bias.empty() ? nullptr : w.bias.data(),
-                expert_ids_.as<int32_t>() + r * spec.top_k,
-                expert_weights_.as<float>() + r * spec.top_k, router_scratch_.as<float>());
-  }
+  run_ranges(ops_.pool(), rows, kRowGrain, [&](int64_t part, int64_t begin, int64_t end) {
+    float* scratch = router_scratch_.as<float>() + part * 3 * spec.experts;
+    for (int64_t r = begin; r < end; ++r) {
+      route_token(ops_.kernels(), spec, router_logits_.as<float>() + r * spec.experts,
+                  w.bias.empty() ? nullptr : w.bias.data(),
+                  expert_ids_.as<int32_t>() + r * spec.top_k,
+                  expert_weights_.as<float>() + r * spec.top_k, scratch);
+    }
+  });
 }
 
 Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const StepInput& step,
@@ -208,12 +215,22 @@ Status ForwardPass::head(const StepInput& step, StepTap& tap) {
     const Rows x =
         ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden, packed_);
     ops_.linear(x, weights_.head, logits_.as<float>(), config_.vocab);
+    summarize_logits(rows);
     for (int64_t i = 0; i < rows; ++i) {
-      WS_RETURN_IF_ERROR(tap.on_logits(begin + i, {logits_.as<float>() + i * config_.vocab,
-                                                   static_cast<size_t>(config_.vocab)}));
+      WS_RETURN_IF_ERROR(tap.on_logits(
+          begin + i, {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)},
+          summaries_[static_cast<size_t>(i)]));
     }
   }
   return {};
+}
+
+void ForwardPass::summarize_logits(int64_t rows) {
+  ops_.pool().run(rows, [&](int64_t i) {
+    summaries_[static_cast<size_t>(i)] =
+        summarize(ops_.kernels(),
+                  {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)});
+  });
 }
 
 }  // namespace wingspan

@@ -53,6 +53,7 @@ class ForwardPass {
   void route(const MoeWeights& w, int64_t rows);
   void add(const float* x, int64_t rows);
   Status head(const StepInput& step, StepTap& tap);
+  void summarize_logits(int64_t rows);
   // Adds the time since the last call to `part`.
   void lap(int64_t& part);
 
@@ -70,6 +71,7 @@ class ForwardPass {
   std::unique_ptr<GroupGemm> group_gemm_;
   Buffer hidden_, normed_, branch_, packed_, act_, packed_act_, logits_;
   Buffer router_logits_, router_scratch_, expert_ids_, expert_weights_, combined_;
+  std::vector<LogitSummary> summaries_;  // of the logits at hand
   ForwardTimes times_;
   int64_t mark_ns_ = 0;
 };

@@ -19,20 +19,6 @@ constexpr int64_t kTaskQueries = 64;
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
-void round_to_bf16(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
-}
-
-// A KV row as the cache holds it.
-void store_row(const float* row, int64_t n, DType dtype, std::byte* to) {
-  if (dtype == DType::kF32) {
-    std::memcpy(to, row, floats(n));
-    return;
-  }
-  auto* half = reinterpret_cast<uint16_t*>(to);
-  for (int64_t i = 0; i < n; ++i) half[i] = f32_to_bf16(row[i]);
-}
-
 }  // namespace
 
 MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCache& cache,
@@ -114,14 +100,18 @@ void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x, cons
   ops_.rms_norm(kv, kv_width_, w.kv_a_norm, c_.latent_norm_eps, kv, kv_width_, rows);
   const int64_t half = c_.rope / 2;
   for (const StepSequence& s : step.sequences) {
-    run_ranges(ops_.pool(), s.rows, kKvBlock, [&](int64_t first, int64_t last) {
+    run_ranges(ops_.pool(), s.rows, kKvBlock, [&](int64_t, int64_t first, int64_t last) {
       for (int64_t r = first; r < last; ++r) {
         const int64_t position = s.first_position + r;
         float* row = kv + (s.first_row + r) * kv_width_;
-        rope_apply(row + c_.kv_lora, rope_.cos.data() + position * half,
-                   rope_.sin.data() + position * half, static_cast<int>(c_.rope));
-        store_row(row, kv_width_, cache_.dtype(),
-                  cache_.row(layer, s.blocks[position / kKvBlock], position));
+        ops_.kernels().rope(row + c_.kv_lora, rope_.cos.data() + position * half,
+                            rope_.sin.data() + position * half, static_cast<int>(c_.rope));
+        std::byte* to = cache_.row(layer, s.blocks[position / kKvBlock], position);
+        if (cache_.dtype() == DType::kF32) {
+          std::memcpy(to, row, floats(kv_width_));
+        } else {
+          ops_.kernels().narrow_bf16(row, kv_width_, reinterpret_cast<uint16_t*>(to));
+        }
       }
     });
   }
@@ -145,9 +135,9 @@ void MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t en
       float* to = absorbed + (r * c_.heads + h) * q_stride_;
       const int64_t position = positions_[static_cast<size_t>(begin + r)];
       std::memcpy(to + c_.kv_lora, q + r * q_width_ + h * head_width + c_.nope, floats(c_.rope));
-      rope_apply(to + c_.kv_lora, rope_.cos.data() + position * half,
-                 rope_.sin.data() + position * half, static_cast<int>(c_.rope));
-      if (cache_.dtype() == DType::kBF16) round_to_bf16(to, kv_width_);
+      ops_.kernels().rope(to + c_.kv_lora, rope_.cos.data() + position * half,
+                          rope_.sin.data() + position * half, static_cast<int>(c_.rope));
+      if (cache_.dtype() == DType::kBF16) ops_.kernels().round_bf16(to, kv_width_);
       std::fill(to + kv_width_, to + q_stride_, 0.0F);
     }
   });

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/status.h"
+#include "model/sampler.h"
 
 namespace wingspan {
 
@@ -28,7 +29,8 @@ class StepTap {
  public:
   virtual ~StepTap() = default;
   // Logits of logit_rows[index]: [vocab], valid during the call.
-  virtual Status on_logits(int64_t index, std::span<const float> logits) = 0;
+  virtual Status on_logits(int64_t index, std::span<const float> logits,
+                           const LogitSummary& summary) = 0;
   // After a decoder layer: [rows][hidden]; only if wants_layers().
   virtual bool wants_layers() const { return false; }
   virtual void on_layer(int /*layer*/, const float* /*hidden*/) {}
