@@ -91,6 +91,9 @@ struct LinearArgs {
   float* y = nullptr;
   int64_t y_stride = 0;
   int64_t panel_begin = 0, panel_end = 0;
+  float* const* y_rows = nullptr;  // [x.rows], instead of y: where each row goes
+
+  float* row(int64_t m) const { return y_rows != nullptr ? y_rows[m] : y + m * y_stride; }
 };
 void linear_ref(const LinearArgs& args);
 
@@ -102,6 +105,8 @@ struct GateUpArgs {
   float* y = nullptr;
   int64_t y_stride = 0;
   int64_t panel_begin = 0, panel_end = 0;
+
+  float* row(int64_t m) const { return y + m * y_stride; }
 };
 void gate_up_ref(const GateUpArgs& args);
 

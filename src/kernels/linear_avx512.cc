@@ -148,7 +148,7 @@ void tile_of(int64_t height, const TileArgs& t) {
 // Pairs of BF16, an odd K padded with zero.
 void fill_pairs(const Rows& x, int64_t row, int64_t height, int64_t pairs, uint32_t* out) {
   for (int64_t m = 0; m < height; ++m) {
-    const std::byte* data = x.data + (row + m) * x.stride_bytes;
+    const std::byte* data = x.row(row + m);
     uint32_t* to = out + m;
     if (x.dtype == DType::kF8E4M3) {
       const auto* codes = reinterpret_cast<const uint8_t*>(data);

@@ -80,7 +80,7 @@ struct LinearJob {
     return a.w->scales.as<float>() + panel * kPanel / kFp8Block * fp8_blocks(a.w->k);
   }
   void store(int64_t row, int64_t output, const float* sums) const {
-    float* y = a.y + row * a.y_stride + output * kPanel;
+    float* y = a.row(row) + output * kPanel;
     const int64_t n = a.w->n - output * kPanel;
     n >= kPanel ? store16(y, load16(sums)) : store_partial16(y, n, load16(sums));
   }
@@ -98,7 +98,7 @@ struct GateUpJob {
   }
   void store(int64_t row, int64_t output, const float* sums) const {
     const F16 value = mul16(silu16(load16(sums)), load16(sums + kPanel));
-    float* y = a.y + row * a.y_stride + output * kPanel;
+    float* y = a.row(row) + output * kPanel;
     const int64_t n = a.w->width - output * kPanel;
     n >= kPanel ? store16(y, value) : store_partial16(y, n, value);
   }
@@ -117,7 +117,7 @@ void scale_block(const Job& job, const Rows& x, int64_t row, int64_t rows, int64
   F16 sw[kGroup];
   for (int p = 0; p < run.count; ++p) sw[p] = set16(job.scales(run.panel + p)[block]);
   for (int64_t m = 0; m < rows; ++m) {
-    const F16 sx = set16(x.scales != nullptr ? x.scales[(row + m) * x.scale_stride + block] : 1.0F);
+    const F16 sx = set16(x.scale(row + m, block));
     for (int p = 0; p < run.count; ++p) {
       const int64_t at = m * kRowSums + p * kPanel;
       const F16 before = block == 0 ? zero16() : load16(totals + at);

@@ -72,7 +72,7 @@ template <class T, int H>
 void fill_rows(const Rows& x, int64_t row, int64_t pairs, float scale, FloatPair* out) {
   const T* in[H];
   for (int m = 0; m < H; ++m) {
-    in[m] = reinterpret_cast<const T*>(x.data + (row + m) * x.stride_bytes);
+    in[m] = reinterpret_cast<const T*>(x.row(row + m));
   }
   const int64_t whole = x.cols / 2;
   for (int64_t i = 0; i < whole; ++i) {
@@ -228,7 +228,7 @@ bool may_scale(const Rows& x) {
   if (x.dtype == DType::kF8E4M3) return true;
   uint32_t exponent = 0;
   for (int64_t m = 0; m < x.rows; ++m) {
-    const std::byte* row = x.data + m * x.stride_bytes;
+    const std::byte* row = x.row(m);
     for (int64_t i = 0; i < x.cols; ++i) {
       const float v = x.dtype == DType::kBF16
                           ? bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i])

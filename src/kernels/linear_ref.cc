@@ -9,7 +9,7 @@ namespace {
 
 float row_value(const Rows& x, int64_t m, int64_t k) {
   if (k >= x.cols) return 0;
-  const std::byte* row = x.data + m * x.stride_bytes;
+  const std::byte* row = x.row(m);
   if (x.dtype == DType::kF32) return reinterpret_cast<const float*>(row)[k];
   if (x.dtype == DType::kBF16) return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[k]);
   return e4m3_to_f32(reinterpret_cast<const uint8_t*>(row)[k]);
@@ -46,7 +46,7 @@ float output(const Rows& x, int64_t m, const Column& w, const float* scales) {
   for (int64_t b = 0; b < fp8_blocks(x.cols); ++b) {
     const int64_t begin = b * kFp8Block, end = std::min<int64_t>(begin + kFp8Block, x.cols);
     const float block = chain(x, m, w, begin, end);
-    const float sx = x.scales != nullptr ? x.scales[m * x.scale_stride + b] : 1.0F;
+    const float sx = x.scale(m, b);
     acc = std::fma(block * sx, scales[b], acc);
   }
   return acc;
@@ -64,7 +64,7 @@ void linear_ref(const LinearArgs& a) {
       const float* scales =
           w.scales.size() ? w.scales.as<float>() + n / kFp8Block * fp8_blocks(w.k) : nullptr;
       for (int64_t m = 0; m < a.x.rows; ++m) {
-        a.y[m * a.y_stride + n] = output(a.x, m, {w.dtype, w.data.data(), place, lane}, scales);
+        a.row(m)[n] = output(a.x, m, {w.dtype, w.data.data(), place, lane}, scales);
       }
     }
   }
@@ -85,7 +85,7 @@ void gate_up_ref(const GateUpArgs& a) {
       for (int64_t m = 0; m < a.x.rows; ++m) {
         const float g = output(a.x, m, {w.dtype, w.data.data(), gate, lane}, scales);
         const float u = output(a.x, m, {w.dtype, w.data.data(), up, lane}, up_scales);
-        a.y[m * a.y_stride + n] = silu_contract(g) * u;
+        a.row(m)[n] = silu_contract(g) * u;
       }
     }
   }

@@ -1,6 +1,10 @@
 // GroupGEMM over the received rows of a rank's slots: all rows of a slot in one product, gate·up
-// fused with SwiGLU, then down. Rows are taken in waves so that scratch stays small however skewed
-// the routing is.
+// fused with SwiGLU and the conversion for down, down fused with the hand-back of outputs. Rows are
+// taken in waves so that scratch stays small however skewed the routing is.
+//
+// A wave is two loops over pieces: some columns of one slot's weight, one stretch of memory.
+// Threads take pieces in order; pieces shrink towards the end so that all finish together. An
+// output belongs to one piece, so nothing is summed across threads.
 #pragma once
 
 #include <cstdint>
@@ -26,16 +30,25 @@ class GroupGemm {
     size_t slot;
     int64_t begin, end;
   };
+  // Panels [begin, end) of a segment's weight.
+  struct Piece {
+    const Segment* segment;
+    int64_t begin, end;
+  };
   void run_wave(const std::vector<MlpWeights>& slots, const ReceivedPair* pairs, int64_t rows);
-  void gate_up(const std::vector<MlpWeights>& slots, int64_t parts);
-  void down(const std::vector<MlpWeights>& slots, int64_t parts);
+  void gate_up(const std::vector<MlpWeights>& slots);
+  void down(const std::vector<MlpWeights>& slots);
+  // Divides every segment's `panels` panels of `panel_bytes` bytes at multiples of `grain`.
+  void divide(int64_t panels, int64_t panel_bytes, int64_t grain);
 
   const OpRunner& ops_;
   int64_t hidden_, width_, wave_rows_;
   DType row_dtype_;
-  int64_t row_stride_;
   std::vector<Segment> segments_;
-  Buffer rows_, act_, packed_act_, out_;
+  std::vector<Piece> pieces_;
+  std::vector<const std::byte*> inputs_;  // of the wave's rows
+  std::vector<float*> outputs_;
+  Buffer act_, packed_act_;
 };
 
 }  // namespace wingspan

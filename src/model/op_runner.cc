@@ -12,7 +12,11 @@ namespace {
 
 // Below this many multiply-adds, waking the other threads costs more than they save.
 constexpr int64_t kSmallWork = 1 << 16;
+<<<<<<< HEAD
 constexpr int64_t kRowGrain = 16;  // rows of a row-wise op that are worth a thread
+=======
+constexpr int64_t kFewRows = 16;
+>>>>>>> 5050a9072d70b5e031a832854bc28d69b37af6c6
 
 // The fault of a scale that depends on the batch: rounds as if all rows shared one.
 std::vector<float> scaled_over_batch(const float* x, int64_t x_stride, int64_t rows, int64_t cols) {
@@ -63,36 +67,38 @@ Rows OpRunner::pack(DType weight_dtype, const float* x, int64_t x_stride, int64_
   return packed_rows(dtype, to.data(), stride, rows, cols);
 }
 
+// How many pieces threads take turns at: more than threads where rows are few, so that a thread
+// that lost its core for a while does not hold up the others; every piece packs all rows for
+// itself.
+int64_t OpRunner::pieces(int64_t rows, int64_t work, int64_t groups) const {
+  const int64_t threads = pool_.threads();
+  if (threads == 1 || work < kSmallWork) return 1;
+  return std::min(groups, rows <= kFewRows ? 4 * threads : threads);
+}
+
 void OpRunner::linear(const Rows& x, const PackedWeight& w, float* y, int64_t y_stride) const {
   if (x.rows == 0) return;
-  LinearArgs args{x, &w, y, y_stride, 0, w.panels()};
-  const int64_t parts =
-      x.rows * w.n * w.k < kSmallWork ? 1 : std::min<int64_t>(w.panels(), pool_.threads());
-  if (parts == 1) {
-    kernels_.linear(args);
-    return;
-  }
+  const LinearArgs args{x, &w, y, y_stride, 0, w.panels()};
+  const int64_t groups = (w.panels() + kGroup - 1) / kGroup;
+  const int64_t parts = pieces(x.rows, x.rows * w.n * w.k, groups);
   pool_.run(parts, [&](int64_t i) {
     LinearArgs part = args;
-    part.panel_begin = w.panels() * i / parts;
-    part.panel_end = w.panels() * (i + 1) / parts;
+    part.panel_begin = groups * i / parts * kGroup;
+    part.panel_end = std::min(w.panels(), groups * (i + 1) / parts * kGroup);
     kernels_.linear(part);
   });
 }
 
 void OpRunner::gate_up(const Rows& x, const PackedGateUp& w, float* y, int64_t y_stride) const {
   if (x.rows == 0) return;
-  GateUpArgs args{x, &w, y, y_stride, 0, w.panels()};
-  const int64_t parts =
-      x.rows * w.width * w.k < kSmallWork ? 1 : std::min<int64_t>(w.panels(), pool_.threads());
-  if (parts == 1) {
-    kernels_.gate_up(args);
-    return;
-  }
+  const GateUpArgs args{x, &w, y, y_stride, 0, w.panels()};
+  constexpr int64_t kOutputs = kGroup / 2;  // gate and up of an output lie side by side
+  const int64_t groups = (w.panels() + kOutputs - 1) / kOutputs;
+  const int64_t parts = pieces(x.rows, x.rows * w.width * w.k, groups);
   pool_.run(parts, [&](int64_t i) {
     GateUpArgs part = args;
-    part.panel_begin = w.panels() * i / parts;
-    part.panel_end = w.panels() * (i + 1) / parts;
+    part.panel_begin = groups * i / parts * kOutputs;
+    part.panel_end = std::min(w.panels(), groups * (i + 1) / parts * kOutputs);
     kernels_.gate_up(part);
   });
 }

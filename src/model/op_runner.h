@@ -40,6 +40,8 @@ class OpRunner {
            int64_t y_stride) const;
 
  private:
+  int64_t pieces(int64_t rows, int64_t work, int64_t groups) const;
+
   const Kernels& kernels_;
   Pool& pool_;
   ComputeMode compute_;
