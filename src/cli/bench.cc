@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "cli/bench_load.h"
 #include "cli/bench_probe.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -23,7 +24,7 @@ struct BenchOptions {
   std::string synthetic, batches = "1,4,16", widths = "1";
   int64_t vocab = 32768, prompt_tokens = 64, decode_tokens = 16;
   int rounds = 3;
-  bool json = false;
+  bool loading = false, json = false;
 };
 
 constexpr const char* kExamples = R"(Examples:
@@ -178,12 +179,16 @@ Status measure_width(const BenchOptions& o, const SessionSetup& base,
   return {};
 }
 
+OrderedJson spread_json(const Spread& x) {
+  return {{"median", x.median}, {"min", x.least}, {"max", x.most}};
+}
+
 std::string spread_text(const Spread& s) {
   return fmt::format("{:.0f} ({:.0f}–{:.0f})", s.median, s.least, s.most);
 }
 
 Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineProbe& probe,
-                   double host_load_s, const std::vector<Cell>& cells) {
+                   double host_load_s, const LoadSpeed& loading, const std::vector<Cell>& cells) {
   Table table({"EP", "batch", "prefill tokens/s", "of limit", "decode tokens/s", "of limit",
                "attention", "dispatch", "GroupGEMM", "combine"});
   OrderedJson rows = OrderedJson::array();
@@ -197,15 +202,12 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
                fmt::format("{:.2f}", c.decode.median / c.decode_limit), share(c.parts.attention_ns),
                share(c.parts.dispatch_ns), share(c.parts.group_gemm_ns),
                share(c.parts.combine_ns)});
-    const auto spread = [](const Spread& x) {
-      return OrderedJson{{"median", x.median}, {"min", x.least}, {"max", x.most}};
-    };
     rows.push_back({{"ep", c.ranks},
                     {"batch", c.batch},
                     {"load_s", c.load_s},
-                    {"prefill_tokens_per_s", spread(c.prefill)},
+                    {"prefill_tokens_per_s", spread_json(c.prefill)},
                     {"prefill_limit_tokens_per_s", c.prefill_limit},
-                    {"decode_tokens_per_s", spread(c.decode)},
+                    {"decode_tokens_per_s", spread_json(c.decode)},
                     {"decode_limit_tokens_per_s", c.decode_limit},
                     {"decode_ms",
                      {{"attention", static_cast<double>(c.parts.attention_ns) * 1e-6},
@@ -232,6 +234,12 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
                         {{"read_gb_s", probe.read_gb_s},
                          {"peak_gflop_s", probe.peak_gflop_s},
                          {"peak_bf16_gflop_s", probe.peak_bf16_gflop_s}}}};
+    if (loading.bytes > 0) {
+      const Spread load = spread_of(loading.gb_per_s);
+      doc["load"] = {{"bytes", loading.bytes},
+                     {"gb_per_s", spread_json(load)},
+                     {"read_and_copy_gb_per_s", spread_of(loading.read_copy).median}};
+    }
     doc["rows"] = rows;
     return print_json(doc);
   }
@@ -251,6 +259,10 @@ Expected<SessionSetup> prepare(const BenchOptions& o) {
   if (o.synthetic.empty() == o.model.model.empty()) {
     return invalid_input("give either --model or --synthetic", "bench",
                          "see wingspan bench --help");
+  }
+  if (o.loading && !o.synthetic.empty()) {
+    return invalid_input("--loading needs the files of a model", "--loading",
+                         "give --model instead of --synthetic");
   }
   if (o.synthetic.empty()) return prepare_session(o.model);
   WS_ASSIGN(ModelConfig config, synthetic_config(o.synthetic, o.vocab));
@@ -274,6 +286,11 @@ Status bench(const BenchOptions& o) {
     note("measuring this machine");
     probe = probe_machine(*s.kernels, s.options.threads);
   }
+  LoadSpeed loading;
+  if (o.loading && s.speaks) {
+    note("loading");
+    WS_ASSIGN(loading, measure_loading(s, o.rounds));
+  }
   const int64_t begin = system_clock().now_ns();
   WS_ASSIGN(auto host, load_session(s, limits_for(requests, s.mpi ? s.ranks : 1)));
   const double host_load_s = seconds(begin, system_clock().now_ns());
@@ -283,7 +300,7 @@ Status bench(const BenchOptions& o) {
     WS_RETURN_IF_ERROR(measure_width(o, s, host, probe, static_cast<int>(ranks), batches, cells));
   }
   if (!s.speaks) return {};
-  return print_cells(o, s, probe, host_load_s, cells);
+  return print_cells(o, s, probe, host_load_s, loading, cells);
 }
 
 }  // namespace
@@ -310,6 +327,7 @@ void add_bench_command(CLI::App& app, Command& selected) {
   command->add_option("--rounds", o.rounds, "of which the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  command->add_flag("--loading", o.loading, "also the speed of loading --model");
   command->add_flag("--json", o.json, "one JSON document on stdout");
   command->footer(kExamples);
   command->callback([options, &selected] { selected = [options] { return bench(*options); }; });

@@ -12,11 +12,8 @@ namespace {
 
 // Below this many multiply-adds, waking the other threads costs more than they save.
 constexpr int64_t kSmallWork = 1 << 16;
-<<<<<<< HEAD
 constexpr int64_t kRowGrain = 16;  // rows of a row-wise op that are worth a thread
-=======
 constexpr int64_t kFewRows = 16;
->>>>>>> 5050a9072d70b5e031a832854bc28d69b37af6c6
 
 // The fault of a scale that depends on the batch: rounds as if all rows shared one.
 std::vector<float> scaled_over_batch(const float* x, int64_t x_stride, int64_t rows, int64_t cols) {
