@@ -107,6 +107,27 @@ void RunLoop::gather_rows() {
   }
 }
 
+int64_t RunLoop::logit_rows(const StepItem& item) const {
+  const Request& request = requests_[static_cast<size_t>(item.request)];
+  int64_t rows = 0;
+  for (int64_t i = 0; i < item.rows; ++i) {
+    const bool emits = item.emits && i + 1 == item.rows;
+    rows += wants_logits(request, item.first_position + i, emits) ? 1 : 0;
+  }
+  return rows;
+}
+
+// The same on every rank, since every rank has the whole plan.
+int64_t RunLoop::head_rounds() const {
+  int64_t most = 0;
+  for (const auto& items : plan_.ranks) {
+    int64_t rows = 0;
+    for (const StepItem& item : items) rows += logit_rows(item);
+    most = std::max(most, rows);
+  }
+  return (most + kHeadRows - 1) / kHeadRows;
+}
+
 Status RunLoop::step() {
   const Clock& clock = system_clock();
   scheduler_.plan_step(plan_);
@@ -122,7 +143,7 @@ Status RunLoop::step() {
   }
   const ForwardTimes before = engine_.forward_.times();
   const int64_t start = clock.now_ns();
-  const StepInput input{tokens_, sequences_, logit_rows_, engine_.group_.rank()};
+  const StepInput input{tokens_, sequences_, logit_rows_, head_rounds(), engine_.group_.rank()};
   WS_RETURN_IF_ERROR(engine_.forward_.run(engine_.next_step_, input, *this));
   const int64_t computed = clock.now_ns();
   WS_RETURN_IF_ERROR(commit());

@@ -49,6 +49,8 @@ class RunLoop final : public StepTap {
 
   bool wants_logits(const Request& request, int64_t position, bool emits) const;
   void gather_rows();
+  int64_t logit_rows(const StepItem& item) const;
+  int64_t head_rounds() const;
   Status step();
   Status commit();
   Status apply(std::span<const std::byte> bytes);

@@ -52,6 +52,9 @@ static inline float fold_lanes(F16 x) {
 // Queries with the even and the odd elements of each 32 apart: [heads][stride].
 struct PairQueries {
   using Element = float;
+  using Sum = F16;  // 16 lanes
+  static inline F16 zero() { return zero16(); }
+  static inline float fold(F16 sum) { return fold_lanes(sum); }
   static void prepare(const float* q, int64_t stride, float* to) {
     for (int64_t i = 0; i < stride; i += 2 * kLanes) {
       F16 even, odd;
@@ -81,13 +84,13 @@ struct PairQueries {
 template <class Queries, int Q, int P, class T>
 void score_positions(const typename Queries::Element* q, const T* block, int64_t stride, int64_t t,
                      float scale, float (*p)[kKvBlock]) {
-  F16 sum[Q][P];
+  typename Queries::Sum sum[Q][P];
   for (int h = 0; h < Q; ++h) {
-    for (int u = 0; u < P; ++u) sum[h][u] = zero16();
+    for (int u = 0; u < P; ++u) sum[h][u] = Queries::zero();
   }
   Queries::template scores<Q, P>(q, block + t * stride, stride, sum);
   for (int h = 0; h < Q; ++h) {
-    for (int u = 0; u < P; ++u) p[h][t + u] = scale * fold_lanes(sum[h][u]);
+    for (int u = 0; u < P; ++u) p[h][t + u] = scale * Queries::fold(sum[h][u]);
   }
 }
 

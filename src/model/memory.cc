@@ -57,6 +57,11 @@ int64_t activation_bytes(const MemoryQuestion& q) {
   int64_t floats = rows * (hidden_rows + attention_rows + mlp_rows);
   floats += slice * m.heads * (mla_kv_stride(m.kv_lora, m.rope) + 2 * m.kv_lora);
   floats += 16 * c.vocab;
+  // The head over the group: rows to and logits from every rank, double-buffered, and this rank's
+  // columns of all rows.
+  if (const int64_t ranks = q.placement->topology.ranks(); ranks > 1) {
+    floats += std::min<int64_t>(rows, 16) * (2 * ranks * c.hidden + 3 * (c.vocab + 64 * ranks));
+  }
   floats += q.kv_tokens_per_rank * m.rope;
   if (!c.moe_layers().empty()) {
     const int64_t k = c.moe.router.top_k;

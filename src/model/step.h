@@ -17,11 +17,15 @@ struct StepSequence {
   int64_t rows = 0;
 };
 
+// Rows of logits that a rank holds at a time; a round of the head (ep/head_exchange.h).
+constexpr int64_t kHeadRows = 16;
+
 struct StepInput {
   std::span<const int32_t> tokens;          // [rows]
   std::span<const StepSequence> sequences;  // cover all rows, in order
   std::span<const int64_t> logit_rows;      // rows whose logits are wanted, ascending
-  int64_t first_token_index = 0;            // spreads replica choice; never changes a bit
+  int64_t head_rounds = 0;        // of the group: enough for the rank with most logit rows
+  int64_t first_token_index = 0;  // spreads replica choice; never changes a bit
 };
 
 // Receives what a step computes on the way. Called on the rank's own thread.

@@ -9,6 +9,7 @@
 #include "base/fpmode.h"
 #include "base/rng.h"
 #include "draw.h"
+#include "emulated/emulated.h"
 #include "kernels/kernels.h"
 
 namespace wingspan {
@@ -40,6 +41,23 @@ TEST_P(Variants, RowwiseOps) {
     EXPECT_EQ(differing(want, got), 0) << "softmax";
     const LogSumExp a = ref().log_sum_exp(x.data(), n), b = fast().log_sum_exp(x.data(), n);
     EXPECT_EQ(differing({a.max, a.sum}, {b.max, b.sum}), 0) << "log_sum_exp";
+
+    ref().sigmoid(x.data(), n, want.data());
+    fast().sigmoid(x.data(), n, got.data());
+    EXPECT_EQ(differing(want, got), 0) << "sigmoid";
+    std::vector<uint16_t> narrow_want(static_cast<size_t>(n)), narrow_got = narrow_want;
+    ref().narrow_bf16(x.data(), n, narrow_want.data());
+    fast().narrow_bf16(x.data(), n, narrow_got.data());
+    EXPECT_EQ(narrow_want, narrow_got);
+    want = got = x;
+    ref().round_bf16(want.data(), n);
+    fast().round_bf16(got.data(), n);
+    EXPECT_EQ(differing(want, got), 0) << "round_bf16";
+    const auto angles = draw_many(rng, n, false);
+    const auto dim = static_cast<int>(n / 2 * 2);
+    ref().rope(want.data(), angles.data(), weight.data(), dim);
+    fast().rope(got.data(), angles.data(), weight.data(), dim);
+    EXPECT_EQ(differing(want, got), 0) << "rope";
 
     std::vector<const float*> pointers;
     for (int64_t r = 0; r < rows; ++r) pointers.push_back(x.data() + r * n);
@@ -117,7 +135,13 @@ TEST_P(Variants, MlaAttention) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Variants, ::testing::ValuesIn(all_kernels()), [](const auto& param) {
+std::vector<const Kernels*> tables() {
+  std::vector<const Kernels*> out = all_kernels();
+  if (const Kernels* table = emulated_avx512()) out.push_back(table);
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Variants, ::testing::ValuesIn(tables()), [](const auto& param) {
   std::string name = std::string(param.param->name) + "_" + param.param->variant;
   for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
   return name;
