@@ -44,7 +44,7 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
   std::unique_ptr<HeadExchange> head;
   if (group.size() > 1) {
     const DType dtype = activation_type(host->compute, host->weights->head.dtype);
-    WS_ASSIGN(head, HeadExchange::create(group, {std::min(kHeadRows, limits.max_rows),
+    WS_ASSIGN(head, HeadExchange::create(group, {head_rows(group.size()),
                                                  row_bytes(dtype, config.hidden), config.vocab}));
   }
   const auto entries = static_cast<size_t>(limits.max_rows + options.max_sequences_per_rank);

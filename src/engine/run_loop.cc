@@ -125,7 +125,8 @@ int64_t RunLoop::head_rounds() const {
     for (const StepItem& item : items) rows += logit_rows(item);
     most = std::max(most, rows);
   }
-  return (most + kHeadRows - 1) / kHeadRows;
+  const int64_t round = head_rows(engine_.group_.size());
+  return (most + round - 1) / round;
 }
 
 Status RunLoop::step() {

@@ -32,6 +32,7 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
       experts_(experts),
       exchange_(exchange),
       head_exchange_(head),
+      head_rows_(head_rows(placement.topology.ranks())),
       ops_(ops),
       clock_(clock),
       limits_(limits),
@@ -54,8 +55,8 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
   packed_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, config.hidden)));
   act_ = Buffer(floats(rows * widest));
   packed_act_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, widest)));
-  logits_ = Buffer(floats(kHeadRows * config.vocab));
-  summaries_.resize(kHeadRows);
+  logits_ = Buffer(floats(head_rows_ * config.vocab));
+  summaries_.resize(static_cast<size_t>(head_rows_));
   if (head != nullptr) head_part_ = Buffer(floats(head->max_total_rows() * head->columns()));
   if (moe_layers.empty()) return;
   const int64_t experts_count = config.moe.router.experts;
@@ -205,10 +206,10 @@ Status ForwardPass::head(int64_t step_number, const StepInput& step, StepTap& ta
   const auto count = static_cast<int64_t>(step.logit_rows.size());
   auto* gathered = normed_.as<float>();
   const int64_t rounds =
-      head_exchange_ != nullptr ? step.head_rounds : (count + kHeadRows - 1) / kHeadRows;
+      head_exchange_ != nullptr ? step.head_rounds : (count + head_rows_ - 1) / head_rows_;
   for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t begin = round * kHeadRows;
-    const int64_t rows = std::clamp<int64_t>(count - begin, 0, kHeadRows);
+    const int64_t begin = round * head_rows_;
+    const int64_t rows = std::clamp<int64_t>(count - begin, 0, head_rows_);
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t row = step.logit_rows[static_cast<size_t>(begin + i)];
       std::memcpy(gathered + i * config_.hidden, hidden_.as<float>() + row * config_.hidden,

@@ -64,6 +64,7 @@ class ForwardPass {
   const RankExperts& experts_;
   Exchange* exchange_;
   HeadExchange* head_exchange_;
+  int64_t head_rows_;  // of a round
   const OpRunner& ops_;
   const Clock& clock_;
   ForwardLimits limits_;

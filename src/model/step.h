@@ -2,6 +2,7 @@
 // sequence.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -17,8 +18,9 @@ struct StepSequence {
   int64_t rows = 0;
 };
 
-// Rows of logits that a rank holds at a time; a round of the head (ep/head_exchange.h).
-constexpr int64_t kHeadRows = 16;
+// Rows of logits of a rank in one round of the head (ep/head_exchange.h): the more, the less often
+// its weights are read; the group's rows together bound the memory. Never changes a bit.
+inline int64_t head_rows(int ranks) { return std::clamp<int64_t>(256 / ranks, 1, 64); }
 
 struct StepInput {
   std::span<const int32_t> tokens;          // [rows]
