@@ -17,8 +17,8 @@ struct Bf16Queries {
   };
   static inline Sum zero() { return {_mm512_setzero_ps()}; }
   static inline float fold(Sum sum) {
-    const __m256 eight =
-        _mm256_add_ps(_mm512_castps512_ps256(sum.lanes), _mm512_extractf32x8_ps(sum.lanes, 1));
+    const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sum.lanes), 1));
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sum.lanes), high);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
