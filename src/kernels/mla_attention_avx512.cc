@@ -2,6 +2,8 @@
 // lanes, odd element first, which is the contract's order. Queries are BF16 already (exactly).
 #include <immintrin.h>
 
+#include <bit>
+
 #include "kernels/avx512.h"
 #include "kernels/mla_attention_tile.h"
 #include "kernels/portable.h"
@@ -24,9 +26,8 @@ struct Bf16Queries {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
   static void prepare(const float* q, int64_t stride, uint16_t* to) {
-    for (int64_t i = 0; i < stride; i += kLanes) {
-      const __m512i high = _mm512_srli_epi32(_mm512_castps_si512(_mm512_loadu_ps(q + i)), 16);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm512_cvtepi32_epi16(high));
+    for (int64_t i = 0; i < stride; ++i) {
+      to[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(q[i]) >> 16);
     }
   }
   static inline __m512bh load(const uint16_t* p) {
