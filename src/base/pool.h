@@ -3,6 +3,7 @@
 // Which thread runs which index never changes a result: callers give each index its own outputs.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -41,5 +42,17 @@ class Pool {
   int threads_;
   std::unique_ptr<Shared> shared_;
 };
+
+// Splits [0, count) into ranges of at least `grain` indices, at most one a thread, and calls
+// body(part, begin, end) for each; part < threads.
+template <class Body>
+void run_ranges(Pool& pool, int64_t count, int64_t grain, const Body& body) {
+  const int64_t parts = std::min<int64_t>(pool.threads(), count / std::max<int64_t>(grain, 1));
+  if (parts <= 1) {
+    if (count > 0) body(int64_t{0}, int64_t{0}, count);
+    return;
+  }
+  pool.run(parts, [&](int64_t i) { body(i, count * i / parts, count * (i + 1) / parts); });
+}
 
 }  // namespace wingspan

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+#include "cli/bench_load.h"
 #include "cli/bench_probe.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -22,7 +24,7 @@ struct BenchOptions {
   std::string synthetic, batches = "1,4,16", widths = "1";
   int64_t vocab = 32768, prompt_tokens = 64, decode_tokens = 16;
   int rounds = 3;
-  bool json = false;
+  bool loading = false, json = false;
 };
 
 constexpr const char* kExamples = R"(Examples:
@@ -41,6 +43,7 @@ Spread spread_of(std::vector<double> values) {
 struct Cell {
   int ranks = 1;
   int64_t batch = 1;
+  double load_s = 0;                           // of the width's experts
   Spread prefill, decode;                      // tokens/s
   double prefill_limit = 0, decode_limit = 0;  // tokens/s
   StepTimes parts;                             // decode, of the last round
@@ -69,8 +72,9 @@ Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows,
   return w;
 }
 
-double limit_seconds(const Work& w, const MachineProbe& p) {
-  return std::max(w.bytes / (p.read_gb_s * 1e9), w.flops / (p.peak_gflop_s * 1e9));
+double limit_seconds(const SessionSetup& s, const Work& w, const MachineProbe& p) {
+  const double peak = s.compute == ComputeMode::kF32 ? p.peak_gflop_s : p.peak_bf16_gflop_s;
+  return std::max(w.bytes / (p.read_gb_s * 1e9), w.flops / (peak * 1e9));
 }
 
 // Distinct experts that the steps of one kind activate, mean per step, from a run that records each
@@ -88,26 +92,33 @@ double distinct_experts(const Load& load, int64_t first, int64_t last) {
   return steps > 0 ? sum / steps : 0;
 }
 
-Expected<Cell> measure(const BenchOptions& o, const SessionSetup& s,
-                       const std::shared_ptr<const ModelHost>& host, const MachineProbe& probe,
-                       int ranks, int64_t batch) {
+// What rank 0 saw of one batch size.
+struct Samples {
+  RunReport counted;  // records each step's load; also warms up
+  std::vector<double> prefill, decode;
+  StepTimes parts;
+};
+
+void add_sample(const RunReport& run, size_t requests, Samples& to) {
+  const auto per_second = [](int64_t tokens, const StepTimes& t) {
+    return static_cast<double>(tokens) /
+           (static_cast<double>(std::max<int64_t>(1, t.total_ns)) * 1e-9);
+  };
+  to.prefill.push_back(per_second(run.prompt_tokens, run.prefill));
+  to.decode.push_back(
+      per_second(run.completion_tokens - static_cast<int64_t>(requests), run.decode));
+  to.parts = run.decode;
+}
+
+Cell make_cell(const BenchOptions& o, const SessionSetup& s, const MachineProbe& probe,
+               const Samples& samples, int ranks, int64_t batch) {
   Cell cell;
   cell.ranks = ranks;
   cell.batch = batch;
-  const auto requests =
-      random_requests(s.config, static_cast<int>(batch), o.prompt_tokens, o.decode_tokens, 11);
-  WS_ASSIGN(WidthRun counted, run_width(s, host, ranks, requests, 1));
-  std::vector<double> prefill, decode;
-  for (int round = 0; round < o.rounds; ++round) {
-    WS_ASSIGN(WidthRun run, run_width(s, host, ranks, requests, 0));
-    prefill.push_back(static_cast<double>(run.prompt_tokens) /
-                      (static_cast<double>(std::max<int64_t>(1, run.prefill.total_ns)) * 1e-9));
-    decode.push_back(static_cast<double>(run.decode_tokens) /
-                     (static_cast<double>(std::max<int64_t>(1, run.decode.total_ns)) * 1e-9));
-    cell.parts = run.decode;
-  }
-  cell.prefill = spread_of(prefill);
-  cell.decode = spread_of(decode);
+  cell.prefill = spread_of(samples.prefill);
+  cell.decode = spread_of(samples.decode);
+  cell.parts = samples.parts;
+  const RunReport& counted = samples.counted;
   const auto prefill_steps = std::max<int64_t>(1, counted.prefill.steps);
   const int64_t all_steps = prefill_steps + counted.decode.steps;
   const int64_t first = counted.load.windows.empty() ? 0 : counted.load.windows[0].first_step;
@@ -117,13 +128,59 @@ Expected<Cell> measure(const BenchOptions& o, const SessionSetup& s,
   const Work d =
       step_work(s, ranks, rows, rows,
                 distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv);
-  cell.decode_limit = rows / limit_seconds(d, probe);
+  cell.decode_limit = rows / limit_seconds(s, d, probe);
   const double step_rows =
       rows * static_cast<double>(o.prompt_tokens) / static_cast<double>(prefill_steps);
   const Work p = step_work(s, ranks, step_rows, rows / static_cast<double>(prefill_steps),
                            distinct_experts(counted.load, first, first + prefill_steps), 0);
-  cell.prefill_limit = step_rows / limit_seconds(p, probe);
+  cell.prefill_limit = step_rows / limit_seconds(s, p, probe);
   return cell;
+}
+
+// All batch sizes of one width in one start of the ranks, their rounds interleaved.
+Status measure_width(const BenchOptions& o, const SessionSetup& base,
+                     const std::shared_ptr<const ModelHost>& host, const MachineProbe& probe,
+                     int ranks, const std::vector<int64_t>& batches, std::vector<Cell>& cells) {
+  const SessionSetup s = width_setup(base, ranks);
+  std::vector<std::vector<Request>> requests;
+  size_t largest = 0;
+  for (const int64_t batch : batches) {
+    requests.push_back(
+        random_requests(s.config, static_cast<int>(batch), o.prompt_tokens, o.decode_tokens, 11));
+    if (requests.back().size() > requests[largest].size()) largest = requests.size() - 1;
+  }
+  std::vector<Samples> samples(batches.size());
+  double load_s = 0;
+  WS_RETURN_IF_ERROR(
+      run_ranks(s, host, limits_for(requests[largest], s.ranks), [&](RankContext& rank) -> Status {
+        RunSink silent;
+        const bool first = rank.group.rank() == 0;
+        if (first) load_s = rank.load_s;
+        for (int round = -1; round < o.rounds; ++round) {
+          for (size_t b = 0; b < batches.size(); ++b) {
+            RunOptions run;
+            run.load_window_steps = round < 0 ? 1 : 0;
+            WS_ASSIGN(RunReport report, rank.engine.run(requests[b], run, silent));
+            if (!first) continue;
+            if (round >= 0) {
+              add_sample(report, requests[b].size(), samples[b]);
+            } else {
+              samples[b].counted = std::move(report);
+            }
+          }
+        }
+        return {};
+      }));
+  if (!s.speaks) return {};
+  for (size_t b = 0; b < batches.size(); ++b) {
+    cells.push_back(make_cell(o, s, probe, samples[b], s.ranks, batches[b]));
+    cells.back().load_s = load_s;
+  }
+  return {};
+}
+
+OrderedJson spread_json(const Spread& x) {
+  return {{"median", x.median}, {"min", x.least}, {"max", x.most}};
 }
 
 std::string spread_text(const Spread& s) {
@@ -131,7 +188,7 @@ std::string spread_text(const Spread& s) {
 }
 
 Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineProbe& probe,
-                   const std::vector<Cell>& cells) {
+                   double host_load_s, const LoadSpeed& loading, const std::vector<Cell>& cells) {
   Table table({"EP", "batch", "prefill tokens/s", "of limit", "decode tokens/s", "of limit",
                "attention", "dispatch", "GroupGEMM", "combine"});
   OrderedJson rows = OrderedJson::array();
@@ -145,14 +202,12 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
                fmt::format("{:.2f}", c.decode.median / c.decode_limit), share(c.parts.attention_ns),
                share(c.parts.dispatch_ns), share(c.parts.group_gemm_ns),
                share(c.parts.combine_ns)});
-    const auto spread = [](const Spread& x) {
-      return OrderedJson{{"median", x.median}, {"min", x.least}, {"max", x.most}};
-    };
     rows.push_back({{"ep", c.ranks},
                     {"batch", c.batch},
-                    {"prefill_tokens_per_s", spread(c.prefill)},
+                    {"load_s", c.load_s},
+                    {"prefill_tokens_per_s", spread_json(c.prefill)},
                     {"prefill_limit_tokens_per_s", c.prefill_limit},
-                    {"decode_tokens_per_s", spread(c.decode)},
+                    {"decode_tokens_per_s", spread_json(c.decode)},
                     {"decode_limit_tokens_per_s", c.decode_limit},
                     {"decode_ms",
                      {{"attention", static_cast<double>(c.parts.attention_ns) * 1e-6},
@@ -166,23 +221,37 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
                       {"total", total * 1e-6}}}});
   }
   if (o.json) {
-    OrderedJson doc = {
-        {"model", s.config.name},
-        {"kernel", s.kernels->name},
-        {"compute", compute_mode_name(s.compute)},
-        {"threads", s.options.threads},
-        {"probe", {{"read_gb_s", probe.read_gb_s}, {"peak_gflop_s", probe.peak_gflop_s}}}};
+    OrderedJson doc = {{"model", s.config.name},
+                       {"kernel", s.kernels->name},
+                       {"compute", compute_mode_name(s.compute)},
+                       {"variant", s.kernels->variant},
+                       {"transport", s.transport()},
+                       {"threads", s.options.threads},
+                       {"prompt_tokens", o.prompt_tokens},
+                       {"decode_tokens", o.decode_tokens},
+                       {"host_load_s", host_load_s},
+                       {"probe",
+                        {{"read_gb_s", probe.read_gb_s},
+                         {"peak_gflop_s", probe.peak_gflop_s},
+                         {"peak_bf16_gflop_s", probe.peak_bf16_gflop_s}}}};
+    if (loading.bytes > 0) {
+      const Spread load = spread_of(loading.gb_per_s);
+      doc["load"] = {{"bytes", loading.bytes},
+                     {"gb_per_s", spread_json(load)},
+                     {"read_and_copy_gb_per_s", spread_of(loading.read_copy).median}};
+    }
     doc["rows"] = rows;
     return print_json(doc);
   }
-  WS_RETURN_IF_ERROR(print_out(
-      fmt::format("{}, kernels {} ({}), compute {}, {} threads; this machine reads {:.1f} GB/s and "
-                  "multiplies at "
-                  "{:.0f} GFLOP/s\n\n{}\nMedian (least–most) of {} rounds. The limit counts the "
-                  "weights that a step must "
-                  "read (experts that get no token are not read) and its multiplications.\n",
-                  s.config.name, s.kernels->name, s.kernels->variant, compute_mode_name(s.compute),
-                  s.options.threads, probe.read_gb_s, probe.peak_gflop_s, table.text(), o.rounds)));
+  WS_RETURN_IF_ERROR(print_out(fmt::format(
+      "{}, kernels {} ({}), compute {}, {} threads; this machine reads {:.1f} GB/s and "
+      "multiplies at "
+      "{:.0f} GFLOP/s (BF16 {:.0f})\n\n{}\nMedian (least–most) of {} rounds. The limit counts the "
+      "weights that a step must "
+      "read (experts that get no token are not read) and its multiplications.\n",
+      s.config.name, s.kernels->name, s.kernels->variant, compute_mode_name(s.compute),
+      s.options.threads, probe.read_gb_s, probe.peak_gflop_s, probe.peak_bf16_gflop_s, table.text(),
+      o.rounds)));
   return flush_out();
 }
 
@@ -190,6 +259,10 @@ Expected<SessionSetup> prepare(const BenchOptions& o) {
   if (o.synthetic.empty() == o.model.model.empty()) {
     return invalid_input("give either --model or --synthetic", "bench",
                          "see wingspan bench --help");
+  }
+  if (o.loading && !o.synthetic.empty()) {
+    return invalid_input("--loading needs the files of a model", "--loading",
+                         "give --model instead of --synthetic");
   }
   if (o.synthetic.empty()) return prepare_session(o.model);
   WS_ASSIGN(ModelConfig config, synthetic_config(o.synthetic, o.vocab));
@@ -203,22 +276,31 @@ Status bench(const BenchOptions& o) {
   WS_ASSIGN(auto batches, parse_numbers(o.batches, "--batch", 1, 4096));
   WS_ASSIGN(auto widths, parse_numbers(o.widths, "--ep", 1, kMaxRanks));
   WS_ASSIGN(SessionSetup s, prepare(o));
+  if (s.mpi) widths = {s.ranks};
   const int64_t largest = *std::max_element(batches.begin(), batches.end());
   const auto requests =
       random_requests(s.config, static_cast<int>(largest), o.prompt_tokens, o.decode_tokens, 11);
   WS_RETURN_IF_ERROR(check_request(s.config, requests[0]));
-  note("measuring this machine");
-  const MachineProbe probe = probe_machine(*s.kernels, s.options.threads);
-  WS_ASSIGN(auto host, load_session(s, limits_for(requests, 1)));
+  MachineProbe probe;
+  if (s.speaks) {
+    note("measuring this machine");
+    probe = probe_machine(*s.kernels, s.options.threads);
+  }
+  LoadSpeed loading;
+  if (o.loading && s.speaks) {
+    note("loading");
+    WS_ASSIGN(loading, measure_loading(s, o.rounds));
+  }
+  const int64_t begin = system_clock().now_ns();
+  WS_ASSIGN(auto host, load_session(s, limits_for(requests, s.mpi ? s.ranks : 1)));
+  const double host_load_s = seconds(begin, system_clock().now_ns());
   std::vector<Cell> cells;
   for (const int64_t ranks : widths) {
-    for (const int64_t batch : batches) {
-      note(fmt::format("EP {}, batch {}", ranks, batch));
-      WS_ASSIGN(Cell cell, measure(o, s, host, probe, static_cast<int>(ranks), batch));
-      cells.push_back(cell);
-    }
+    if (s.speaks) note(fmt::format("EP {}", ranks));
+    WS_RETURN_IF_ERROR(measure_width(o, s, host, probe, static_cast<int>(ranks), batches, cells));
   }
-  return print_cells(o, s, probe, cells);
+  if (!s.speaks) return {};
+  return print_cells(o, s, probe, host_load_s, loading, cells);
 }
 
 }  // namespace
@@ -245,6 +327,7 @@ void add_bench_command(CLI::App& app, Command& selected) {
   command->add_option("--rounds", o.rounds, "of which the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  command->add_flag("--loading", o.loading, "also the speed of loading --model");
   command->add_flag("--json", o.json, "one JSON document on stdout");
   command->footer(kExamples);
   command->callback([options, &selected] { selected = [options] { return bench(*options); }; });

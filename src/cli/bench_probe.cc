@@ -33,12 +33,15 @@ MachineProbe probe_machine(const Kernels& kernels, int threads) {
   MachineProbe probe;
   Pool pool(threads);
   std::atomic<float> kept{0};
-  const auto fma = [&] {
-    pool.run(threads, [&](int64_t) { kept.store(kernels.probe_fma(kFmaRounds)); });
+  const auto peak = [&](float (*rounds)(int64_t), int64_t flops) {
+    const auto work = [&] { pool.run(threads, [&](int64_t) { kept.store(rounds(kFmaRounds)); }); };
+    work();
+    return static_cast<double>(kFmaRounds * flops) * threads / median_seconds(work) * 1e-9;
   };
-  fma();
-  probe.peak_gflop_s =
-      static_cast<double>(kFmaRounds * kProbeFmaFlops) * threads / median_seconds(fma) * 1e-9;
+  probe.peak_gflop_s = peak(kernels.probe_fma, kProbeFmaFlops);
+  probe.peak_bf16_gflop_s = kernels.probe_bf16 == kernels.probe_fma
+                                ? probe.peak_gflop_s
+                                : peak(kernels.probe_bf16, kernels.probe_bf16_flops);
   Buffer memory(static_cast<size_t>(kReadFloats * threads) * sizeof(float));
   auto* floats = memory.as<float>();
   pool.run(threads, [&](int64_t t) {

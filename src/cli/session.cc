@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "cli/console.h"
+#include "cli/cores.h"
 #include "comm/loopback.h"
 #include "comm/mpi.h"
 #include "model/kv_cache.h"
@@ -95,8 +96,15 @@ Status run_ranks(const SessionSetup& setup, std::shared_ptr<const ModelHost> hos
   const int64_t begin = system_clock().now_ns();
   LoadProgress progress;
   auto bar = std::make_unique<LoadBar>(progress);
-  const EngineOptions options = engine_options(setup, limits);
+  const Cores cores;
+  const int own = setup.threads_per_rank;
+  const int first_thread = setup.mpi ? mpi_launch().local_rank * own : 0;
+  const int threads = (setup.mpi ? mpi_launch().local_size : setup.ranks) * own;
   const auto run_rank = [&](Group& group) -> Status {
+    const int mine = first_thread + (setup.mpi ? 0 : group.rank() * own);
+    const PlacedThread placed(cores, mine, threads);
+    EngineOptions options = engine_options(setup, limits);
+    options.on_thread = [&cores, mine, threads](int t) { cores.place(mine + t, threads); };
     WS_ASSIGN(auto engine, Engine::create(group, host, setup.placement, options, &progress));
     WS_RETURN_IF_ERROR(group.barrier());
     if (group.rank() == 0) bar.reset();

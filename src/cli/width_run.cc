@@ -22,10 +22,9 @@ std::vector<Request> random_requests(const ModelConfig& config, int count, int64
   return out;
 }
 
-Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const ModelHost> host,
-                             int ranks, const std::vector<Request>& requests, int64_t load_window) {
+SessionSetup width_setup(const SessionSetup& base, int ranks) {
   SessionSetup setup = base;
-  setup.mpi = false;
+  if (base.mpi) return setup;
   setup.ranks = ranks;
   setup.threads_per_rank = std::max(1, base.options.threads / ranks);
   const auto layers = base.config.moe_layers();
@@ -34,6 +33,15 @@ Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const Mod
   } else {
     setup.placement = contiguous_placement(base.config.moe.router.experts, layers, ranks);
   }
+  return setup;
+}
+
+Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const ModelHost> host,
+                             int ranks, const std::vector<Request>& requests, int64_t load_window) {
+  SessionSetup loopback = base;
+  loopback.mpi = false;
+  const SessionSetup setup = width_setup(loopback, ranks);
+  const auto layers = base.config.moe_layers();
   WidthRun out;
   RunOptions run;
   run.load_window_steps = load_window;

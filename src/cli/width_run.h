@@ -24,6 +24,10 @@ struct WidthRun {
 std::vector<Request> random_requests(const ModelConfig& config, int count, int64_t prompt_tokens,
                                      int64_t new_tokens, uint64_t seed);
 
+// The set-up of a run over `ranks` loopback ranks with a contiguous placement; under MPI `base`
+// itself, whose ranks are given.
+SessionSetup width_setup(const SessionSetup& base, int ranks);
+
 // Runs `requests` over `ranks` loopback ranks with a contiguous placement. `load_window` as in
 // RunOptions.
 Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const ModelHost> host,

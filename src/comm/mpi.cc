@@ -28,6 +28,7 @@ constexpr size_t kAbortBytes = 1024;  // of an abort message
 constexpr int64_t kStartDeadlineMs = 600'000;
 constexpr int64_t kLookMs = 1000;           // how often a long wait looks for dead processes
 constexpr int kTests = 200, kYields = 400;  // then waiting sleeps
+constexpr int kTestsShared = 10;            // where processes share cores
 // A rank that waits sleeps most of the time but still tests; one that computes uses far more.
 constexpr double kAliveShare = 0.002;
 
@@ -57,6 +58,8 @@ class World {
     mine.pid = ::getpid();
     homes_.resize(static_cast<size_t>(size_));
     MPI_Allgather(&mine, sizeof mine, MPI_BYTE, homes_.data(), sizeof mine, MPI_BYTE, control_);
+    const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+    tests_ = local_ranks() > cores ? kTestsShared : kTests;
   }
   // Communicators are not freed: that is collective, and peers may be gone.
   World(const World&) = delete;
@@ -76,7 +79,7 @@ class World {
   // Until `ready`; `peer` is the one that is waited for.
   template <class Ready>
   Status wait(int peer, const Ready& ready) {
-    for (int i = 0; i < kTests; ++i) {
+    for (int i = 0; i < tests_; ++i) {
       if (ready()) return {};
     }
     for (int i = 0; i < kYields; ++i) {
@@ -224,6 +227,7 @@ class World {
   GroupOptions options_;
   MPI_Comm data_, control_;
   int rank_ = 0, size_ = 1;
+  int tests_ = kTests;
   std::vector<Home> homes_;
   std::optional<Error> error_;
   bool told_others_ = false;

@@ -15,6 +15,7 @@ struct MpiLaunch {
   bool launched = false;
   int rank = 0, size = 1;
   int local_size = 1;  // processes on this machine
+  int local_rank = 0;  // this one among them
 };
 MpiLaunch mpi_launch();
 // The library's own version text, "" when not built in.

@@ -22,10 +22,11 @@ MpiLaunch mpi_launch() {
   const char* sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
   const char* ranks[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK"};
   const char* locals[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
+  const char* local_ranks[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"};
   for (int i = 0; i < 2; ++i) {
     const auto size = number(sizes[i]), rank = number(ranks[i]);
     if (!size || !rank || *size < 1 || *rank >= *size) continue;
-    return {true, *rank, *size, number(locals[i]).value_or(1)};
+    return {true, *rank, *size, number(locals[i]).value_or(1), number(local_ranks[i]).value_or(0)};
   }
   return {};
 }

@@ -79,7 +79,8 @@ Expected<std::unique_ptr<Engine>> Engine::create(Group& group,
                                      ordered.topology.ranks(), group.size()),
                          "placement");
   }
-  auto pool = std::make_unique<Pool>(options.threads, [](int) {
+  auto pool = std::make_unique<Pool>(options.threads, [pin = options.on_thread](int thread) {
+    if (pin) pin(thread);
     thread_local FlushSubnormals mode;  // lives as long as the thread
     static_cast<void>(mode);
   });

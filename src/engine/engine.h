@@ -32,7 +32,10 @@ Expected<std::shared_ptr<const ModelHost>> load_model_host(
 
 struct EngineOptions {
   const Kernels* kernels = nullptr;
-  int threads = 1;                  // of this rank
+  int threads = 1;  // of this rank
+  // Called on each thread of the rank but its own, with the thread's index ≥ 1, as it starts
+  // (pinning).
+  std::function<void(int)> on_thread;
   int64_t prefill_chunk = 512;      // tokens of one prompt a step
   int max_sequences_per_rank = 64;  // running at a time
   int64_t kv_tokens_per_rank = 0;   // positions that the KV blocks of a rank hold

@@ -41,17 +41,24 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
     const size_t counts = placement.layers.size() * static_cast<size_t>(config.moe.router.experts);
     WS_ASSIGN(load, group.open_channel((counts + 1) * sizeof(int64_t), "load"));
   }
+  std::unique_ptr<HeadExchange> head;
+  if (group.size() > 1) {
+    const DType dtype = activation_type(host->compute, host->weights->head.dtype);
+    WS_ASSIGN(head, HeadExchange::create(group, {head_rows(group.size()),
+                                                 row_bytes(dtype, config.hidden), config.vocab}));
+  }
   const auto entries = static_cast<size_t>(limits.max_rows + options.max_sequences_per_rank);
   WS_ASSIGN(auto commit, group.open_channel(entries * sizeof(CommitEntry), "commit"));
   return std::unique_ptr<Engine>(new RankEngine(
       group, std::move(host), std::move(placement), std::move(experts), expert_dtype, options,
-      std::move(pool), std::move(exchange), std::move(commit), std::move(load)));
+      std::move(pool), std::move(exchange), std::move(head), std::move(commit), std::move(load)));
 }
 
 RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Placement placement,
                        RankExperts experts, DType expert_dtype, const EngineOptions& options,
                        std::unique_ptr<Pool> pool, std::unique_ptr<Exchange> exchange,
-                       std::unique_ptr<Channel> commit, std::unique_ptr<Channel> load)
+                       std::unique_ptr<HeadExchange> head, std::unique_ptr<Channel> commit,
+                       std::unique_ptr<Channel> load)
     : group_(group),
       host_(std::move(host)),
       placement_(std::move(placement)),
@@ -60,12 +67,13 @@ RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Plac
       limits_(limits_of(host_->config, options, expert_dtype)),
       pool_(std::move(pool)),
       exchange_(std::move(exchange)),
+      head_(std::move(head)),
       commit_(std::move(commit)),
       load_(std::move(load)),
       ops_(*options.kernels, *pool_, host_->compute),
       forward_(host_->config, *host_->weights, experts_, placement_, group.rank(), exchange_.get(),
-               ops_, limits_, system_clock()),
-      sampler_(*options.kernels, host_->config.vocab) {}
+               head_.get(), ops_, limits_, system_clock()),
+      sampler_(host_->config.vocab) {}
 
 Expected<RunReport> RankEngine::run(const std::vector<Request>& requests, const RunOptions& options,
                                     RunSink& sink) {

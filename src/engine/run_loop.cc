@@ -107,6 +107,28 @@ void RunLoop::gather_rows() {
   }
 }
 
+int64_t RunLoop::logit_rows(const StepItem& item) const {
+  const Request& request = requests_[static_cast<size_t>(item.request)];
+  int64_t rows = 0;
+  for (int64_t i = 0; i < item.rows; ++i) {
+    const bool emits = item.emits && i + 1 == item.rows;
+    rows += wants_logits(request, item.first_position + i, emits) ? 1 : 0;
+  }
+  return rows;
+}
+
+// The same on every rank, since every rank has the whole plan.
+int64_t RunLoop::head_rounds() const {
+  int64_t most = 0;
+  for (const auto& items : plan_.ranks) {
+    int64_t rows = 0;
+    for (const StepItem& item : items) rows += logit_rows(item);
+    most = std::max(most, rows);
+  }
+  const int64_t round = head_rows(engine_.group_.size());
+  return (most + round - 1) / round;
+}
+
 Status RunLoop::step() {
   const Clock& clock = system_clock();
   scheduler_.plan_step(plan_);
@@ -122,7 +144,7 @@ Status RunLoop::step() {
   }
   const ForwardTimes before = engine_.forward_.times();
   const int64_t start = clock.now_ns();
-  const StepInput input{tokens_, sequences_, logit_rows_, engine_.group_.rank()};
+  const StepInput input{tokens_, sequences_, logit_rows_, head_rounds(), engine_.group_.rank()};
   WS_RETURN_IF_ERROR(engine_.forward_.run(engine_.next_step_, input, *this));
   const int64_t computed = clock.now_ns();
   WS_RETURN_IF_ERROR(commit());
@@ -134,7 +156,8 @@ Status RunLoop::step() {
   return {};
 }
 
-Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
+Status RunLoop::on_logits(int64_t index, std::span<const float> logits,
+                          const LogitSummary& summary) {
   const LogitRow row = logit_origins_[static_cast<size_t>(index)];
   const Request& request = requests_[static_cast<size_t>(row.request)];
   const auto prompt = static_cast<int64_t>(request.prompt.size());
@@ -147,14 +170,14 @@ Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
   if (request.score && row.position + 1 < prompt) {
     const int32_t next = request.prompt[static_cast<size_t>(row.position) + 1];
     entries_.push_back({CommitEntry::kPromptLogprob, row.request, next,
-                        engine_.sampler_.log_probability(logits, next), 0,
+                        log_probability(logits, summary.sum, next), 0,
                         static_cast<int32_t>(row.position + 1)});
   }
   if (!row.emits) return {};
   const SamplingParams& s = request.sampling;
   const int64_t position = row.position + 1;
   const int32_t token =
-      engine_.sampler_.sample({s.temperature, s.top_k, s.top_p, s.seed}, logits, position);
+      engine_.sampler_.sample({s.temperature, s.top_k, s.top_p, s.seed}, logits, summary, position);
   FinishReason finish = FinishReason::kNone;
   const auto& stops = request.stop_ids;
   if (std::find(stops.begin(), stops.end(), token) != stops.end() ||
@@ -164,7 +187,7 @@ Status RunLoop::on_logits(int64_t index, std::span<const float> logits) {
     finish = FinishReason::kLength;
   }
   entries_.push_back({CommitEntry::kToken, row.request, token,
-                      engine_.sampler_.log_probability(logits, token), static_cast<int32_t>(finish),
+                      log_probability(logits, summary.sum, token), static_cast<int32_t>(finish),
                       static_cast<int32_t>(position)});
   return {};
 }

@@ -25,7 +25,8 @@ class RunLoop final : public StepTap {
   Expected<RunReport> run();
 
   // StepTap
-  Status on_logits(int64_t index, std::span<const float> logits) override;
+  Status on_logits(int64_t index, std::span<const float> logits,
+                   const LogitSummary& summary) override;
   bool wants_layers() const override { return options_.capture.hidden; }
   void on_layer(int layer, const float* hidden) override;
   void on_routing(int moe_index, int64_t rows, const int32_t* experts, const float* weights,
@@ -48,6 +49,8 @@ class RunLoop final : public StepTap {
 
   bool wants_logits(const Request& request, int64_t position, bool emits) const;
   void gather_rows();
+  int64_t logit_rows(const StepItem& item) const;
+  int64_t head_rounds() const;
   Status step();
   Status commit();
   Status apply(std::span<const std::byte> bytes);

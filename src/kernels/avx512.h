@@ -3,11 +3,13 @@
 #pragma once
 
 #include "kernels/linear.h"
+#include "kernels/mla_attention.h"
 
 namespace wingspan::avx512 {
 
 void linear(const LinearArgs& args);
 void gate_up(const GateUpArgs& args);
+void mla_attention(const MlaAttentionArgs& args);
 float probe_bf16(int64_t rounds);
 
 }  // namespace wingspan::avx512

@@ -14,13 +14,15 @@ constexpr Kernels kReference = {"reference",          "scalar",
                                 softmax_ref,          log_sum_exp_ref,
                                 combine_ref,          baseline::probe_fma,
                                 baseline::probe_read, baseline::probe_fma,
-                                kProbeFmaFlops};
+                                kProbeFmaFlops,       sigmoid_ref,
+                                rope_apply,           narrow_bf16_ref,
+                                round_bf16_ref};
 
 #define WINGSPAN_PORTABLE_TABLE(isa, text)                                                        \
   {                                                                                               \
     "portable", text, isa::linear, isa::gate_up, isa::rms_norm, isa::mla_attention, isa::softmax, \
         isa::log_sum_exp, isa::combine, isa::probe_fma, isa::probe_read, isa::probe_fma,          \
-        kProbeFmaFlops                                                                            \
+        kProbeFmaFlops, isa::sigmoid, isa::rope, isa::narrow_bf16, isa::round_bf16                \
   }
 
 constexpr Kernels kPortable[] = {
@@ -32,10 +34,12 @@ constexpr Kernels kPortable[] = {
 };
 
 #if defined(__x86_64__)
-constexpr Kernels kAvx512 = {"avx512",       "avx512bf16",      avx512::linear, avx512::gate_up,
-                             v4::rms_norm,   v4::mla_attention, v4::softmax,    v4::log_sum_exp,
-                             v4::combine,    v4::probe_fma,     v4::probe_read, avx512::probe_bf16,
-                             kProbeBf16Flops};
+constexpr Kernels kAvx512 = {"avx512",        "avx512bf16",    avx512::linear,
+                             avx512::gate_up, v4::rms_norm,    avx512::mla_attention,
+                             v4::softmax,     v4::log_sum_exp, v4::combine,
+                             v4::probe_fma,   v4::probe_read,  avx512::probe_bf16,
+                             kProbeBf16Flops, v4::sigmoid,     v4::rope,
+                             v4::narrow_bf16, v4::round_bf16};
 #endif
 
 // How many of kPortable this CPU can run.

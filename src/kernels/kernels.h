@@ -10,7 +10,9 @@
 #include "kernels/combine.h"
 #include "kernels/linear.h"
 #include "kernels/mla_attention.h"
+#include "kernels/narrow.h"
 #include "kernels/norm.h"
+#include "kernels/rope.h"
 #include "kernels/softmax.h"
 
 namespace wingspan {
@@ -31,6 +33,10 @@ struct Kernels {
   // The peak for BF16 rows and weights, and the operations of one of its rounds.
   float (*probe_bf16)(int64_t rounds) = nullptr;
   int64_t probe_bf16_flops = 0;
+  void (*sigmoid)(const float*, int64_t, float*) = nullptr;
+  void (*rope)(float*, const float*, const float*, int) = nullptr;
+  void (*narrow_bf16)(const float*, int64_t, uint16_t*) = nullptr;
+  void (*round_bf16)(float*, int64_t) = nullptr;
 };
 
 // Names that choose_kernels accepts on this machine, "auto" first.

@@ -7,21 +7,30 @@
 namespace wingspan {
 namespace {
 
-// One panel of up to 16 rows of [n, k], to `place` in the packed weight.
+// One panel of up to 16 rows of [n, k], to `place` in the packed weight. All rows go forward
+// together, so each line of the panel is written once, whole.
 template <class T>
 void pack_panel(DType dtype, const std::byte* row_major, int64_t n, int64_t k, int64_t first_row,
                 const PanelPlace& place, std::byte* packed) {
-  const auto* in = reinterpret_cast<const T*>(row_major);
+  const T* in = reinterpret_cast<const T*>(row_major) + first_row * k;
   T* out = reinterpret_cast<T*>(packed) + place.first;
-  for (int64_t lane = 0; lane < kPanel && first_row + lane < n; ++lane) {
-    const T* row = in + (first_row + lane) * k;
-    const int64_t even = pair_place(dtype, 0, lane), odd = pair_place(dtype, 1, lane);
-    for (int64_t i = 0; i + 1 < k; i += 2) {
-      T* pair = out + i / 2 * place.stride;
-      pair[even] = row[i];
-      pair[odd] = row[i + 1];
+  const int64_t lanes = n - first_row < kPanel ? n - first_row : kPanel;
+  for (int64_t i = 0; i + 1 < k; i += 2) {
+    T* pair = out + i / 2 * place.stride;
+    if (dtype == DType::kF32) {
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        pair[pair_place(DType::kF32, 0, lane)] = in[lane * k + i];
+        pair[pair_place(DType::kF32, 1, lane)] = in[lane * k + i + 1];
+      }
+    } else {  // the two values lie side by side
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        std::memcpy(pair + pair_place(dtype, 0, lane), in + lane * k + i, 2 * sizeof(T));
+      }
     }
-    if (k % 2 != 0) out[k / 2 * place.stride + even] = row[k - 1];
+  }
+  if (k % 2 == 0) return;
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    out[k / 2 * place.stride + pair_place(dtype, 0, lane)] = in[lane * k + k - 1];
   }
 }
 

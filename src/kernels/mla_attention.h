@@ -1,4 +1,5 @@
-// Absorbed MLA attention over KV blocks: one query row, some heads.
+// Absorbed MLA attention over KV blocks: the rows of a chunk of one sequence, some heads. Rows and
+// heads share each KV block that is read.
 //
 //   score_t = scale · (q · kv_t)    q = [q·UK (latent) ‖ q_rope], kv_t = [c_t ‖ k_rope_t]
 //   out     = Σ_t softmax(score)_t · c_t       [latent]
@@ -27,19 +28,21 @@ inline int64_t mla_kv_stride(int64_t latent, int64_t rope) {
 }
 
 struct MlaAttentionArgs {
-  // q [heads][q_stride] float32, zero-padded to mla_kv_stride; for a BF16 cache already rounded to
-  // BF16.
+  // q [rows][heads][q_stride] float32, zero-padded to mla_kv_stride; for a BF16 cache already
+  // rounded to BF16. From row to row q_row_stride floats.
   const float* q = nullptr;
-  int64_t q_stride = 0;
+  int64_t q_stride = 0, q_row_stride = 0;
+  int64_t rows = 1;
   int heads = 0;
   int64_t latent = 0, rope = 0;
   // blocks[b] points at block b of this sequence: [64][mla_kv_stride] of kv_dtype (kF32, kBF16).
   const std::byte* const* blocks = nullptr;
   DType kv_dtype = DType::kF32;
-  int64_t positions = 0;  // visible: the row's own position + 1
+  int64_t positions = 0;  // visible to the first row: its own position + 1; each next row sees one
+                          // more
   float scale = 1;
-  float* out = nullptr;  // [heads][latent]
-  int64_t out_stride = 0;
+  float* out = nullptr;  // [rows][heads][latent]
+  int64_t out_stride = 0, out_row_stride = 0;
 };
 void mla_attention_ref(const MlaAttentionArgs& args);
 

@@ -29,9 +29,7 @@ float score_of(const MlaAttentionArgs& a, const float* q, int64_t position) {
   return a.scale * fold16(lanes);
 }
 
-}  // namespace
-
-void mla_attention_ref(const MlaAttentionArgs& a) {
+void attend_row(const MlaAttentionArgs& a) {
   for (int h = 0; h < a.heads; ++h) {
     const float* q = a.q + h * a.q_stride;
     float* out = a.out + h * a.out_stride;
@@ -61,6 +59,18 @@ void mla_attention_ref(const MlaAttentionArgs& a) {
     }
     const float inverse = 1.0F / sum;
     for (int64_t c = 0; c < a.latent; ++c) out[c] = out[c] * inverse;
+  }
+}
+
+}  // namespace
+
+void mla_attention_ref(const MlaAttentionArgs& a) {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    MlaAttentionArgs row = a;
+    row.q += r * a.q_row_stride;
+    row.out += r * a.out_row_stride;
+    row.positions += r;
+    attend_row(row);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "kernels/combine.h"
 #include "kernels/linear.h"
 #include "kernels/mla_attention.h"
+#include "kernels/narrow.h"
 #include "kernels/norm.h"
 #include "kernels/softmax.h"
 
@@ -18,6 +19,10 @@
   LogSumExp log_sum_exp(const float* x, int64_t n);                                     \
   void combine(const float* const* rows, const float* weights, int count, int64_t cols, \
                float* out);                                                             \
+  void sigmoid(const float* x, int64_t n, float* p);                                    \
+  void rope(float* x, const float* cos, const float* sin, int dim);                     \
+  void narrow_bf16(const float* x, int64_t n, uint16_t* y);                             \
+  void round_bf16(float* x, int64_t n);                                                 \
   float probe_fma(int64_t rounds);                                                      \
   float probe_read(const float* x, int64_t n);                                          \
   }

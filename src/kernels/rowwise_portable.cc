@@ -1,4 +1,5 @@
-// The row-wise ops, 16 lanes at a time: norm, softmax, combine.
+// The row-wise ops, 16 lanes at a time: norm, softmax, sigmoid, combine, rotary, rounding.
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -76,6 +77,41 @@ void combine(const float* const* rows, const float* weights, int count, int64_t 
     for (int j = 0; j < count; ++j) acc = __builtin_fmaf(weights[j], rows[j][c], acc);
     out[c] = acc;
   }
+}
+
+void sigmoid(const float* x, int64_t n, float* p) {
+  const F16 one = set16(1.0F);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    store16(p + i, div16(one, add16(one, exp16(sub16(zero16(), load16(x + i))))));
+  }
+  if (i == n) return;
+  const F16 rest = load_partial16(x + i, n - i, 0);
+  store_partial16(p + i, n - i, div16(one, add16(one, exp16(sub16(zero16(), rest)))));
+}
+
+void rope(float* x, const float* cos, const float* sin, int dim) {
+  for (int i = 0; i < dim / 2; ++i) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    x[2 * i] = __builtin_fmaf(a, cos[i], -(b * sin[i]));
+    x[2 * i + 1] = __builtin_fmaf(b, cos[i], a * sin[i]);
+  }
+}
+
+// The rounded value in the upper half of its float32; without a branch, so that loops vectorise.
+static inline uint32_t rounded_bits(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t nearest = bits + 0x7fffU + ((bits >> 16) & 1U);
+  const auto magnitude = static_cast<int32_t>(bits & 0x7fffffffU);
+  return magnitude > 0x7f800000 ? bits | 0x400000U : nearest;
+}
+
+void narrow_bf16(const float* x, int64_t n, uint16_t* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<uint16_t>(rounded_bits(x[i]) >> 16);
+}
+
+void round_bf16(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = std::bit_cast<float>(rounded_bits(x[i]) & 0xffff0000U);
 }
 
 }  // namespace wingspan::WINGSPAN_ISA

@@ -1,4 +1,4 @@
-// Softmax and log-sum-exp of one row.
+// Softmax, log-sum-exp and sigmoid of one row.
 #pragma once
 
 #include <cstdint>
@@ -15,5 +15,8 @@ struct LogSumExp {
   float sum = 0;
 };
 LogSumExp log_sum_exp_ref(const float* x, int64_t n);
+
+// p_i = 1 / (1 + exp(−x_i)). `p` may be `x`.
+void sigmoid_ref(const float* x, int64_t n, float* p);
 
 }  // namespace wingspan

@@ -19,4 +19,8 @@ void softmax_ref(const float* x, int64_t n, float* p) {
   for (int64_t i = 0; i < n; ++i) p[i] = exp_contract(x[i] - s.max) / s.sum;
 }
 
+void sigmoid_ref(const float* x, int64_t n, float* p) {
+  for (int64_t i = 0; i < n; ++i) p[i] = sigmoid_contract(x[i]);
+}
+
 }  // namespace wingspan

@@ -18,9 +18,7 @@ float kv_value(const MlaAttentionArgs& a, int64_t position, int64_t i) {
   return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i]);
 }
 
-}  // namespace
-
-void attention_in_small_chunks(const MlaAttentionArgs& a) {
+void attend_row(const MlaAttentionArgs& a) {
   for (int h = 0; h < a.heads; ++h) {
     const float* q = a.q + h * a.q_stride;
     float* out = a.out + h * a.out_stride;
@@ -47,6 +45,18 @@ void attention_in_small_chunks(const MlaAttentionArgs& a) {
       top = new_top;
     }
     for (int64_t i = 0; i < a.latent; ++i) out[i] /= total;
+  }
+}
+
+}  // namespace
+
+void attention_in_small_chunks(const MlaAttentionArgs& a) {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    MlaAttentionArgs row = a;
+    row.q += r * a.q_row_stride;
+    row.out += r * a.out_row_stride;
+    row.positions += r;
+    attend_row(row);
   }
 }
 

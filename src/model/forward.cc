@@ -9,7 +9,7 @@
 namespace wingspan {
 namespace {
 
-constexpr int64_t kHeadRows = 16;    // rows of logits held at a time
+constexpr int64_t kRowGrain = 16;    // rows of a row-wise op that are worth a thread
 constexpr int64_t kWaveRows = 1024;  // (token, expert) rows of a GroupGEMM wave
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
@@ -25,12 +25,14 @@ RopeTable rope_table(const ModelConfig& config, int64_t positions) {
 
 ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
                          const RankExperts& experts, const Placement& placement, int rank,
-                         Exchange* exchange, const OpRunner& ops, const ForwardLimits& limits,
-                         const Clock& clock)
+                         Exchange* exchange, HeadExchange* head, const OpRunner& ops,
+                         const ForwardLimits& limits, const Clock& clock)
     : config_(config),
       weights_(weights),
       experts_(experts),
       exchange_(exchange),
+      head_exchange_(head),
+      head_rows_(head_rows(placement.topology.ranks())),
       ops_(ops),
       clock_(clock),
       limits_(limits),
@@ -53,11 +55,13 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
   packed_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, config.hidden)));
   act_ = Buffer(floats(rows * widest));
   packed_act_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, widest)));
-  logits_ = Buffer(floats(kHeadRows * config.vocab));
+  logits_ = Buffer(floats(head_rows_ * config.vocab));
+  summaries_.resize(static_cast<size_t>(head_rows_));
+  if (head != nullptr) head_part_ = Buffer(floats(head->max_total_rows() * head->columns()));
   if (moe_layers.empty()) return;
   const int64_t experts_count = config.moe.router.experts;
   router_logits_ = Buffer(floats(rows * experts_count));
-  router_scratch_ = Buffer(floats(3 * experts_count));
+  router_scratch_ = Buffer(floats(3 * experts_count * ops.pool().threads()));
   expert_ids_ = Buffer(static_cast<size_t>(rows * k) * sizeof(int32_t));
   expert_weights_ = Buffer(floats(rows * k));
   const int slots = placement.topology.rank_slots[static_cast<size_t>(rank)];
@@ -88,7 +92,7 @@ Status ForwardPass::run(int64_t step_number, const StepInput& step, StepTap& tap
     }
     if (tap.wants_layers()) tap.on_layer(layer, hidden_.as<float>());
   }
-  WS_RETURN_IF_ERROR(head(step, tap));
+  WS_RETURN_IF_ERROR(head(step_number, step, tap));
   lap(times_.head_ns);
   return {};
 }
@@ -110,7 +114,9 @@ void ForwardPass::embed(const StepInput& step) {
 
 void ForwardPass::add(const float* x, int64_t rows) {
   auto* h = hidden_.as<float>();
-  for (int64_t i = 0; i < rows * config_.hidden; ++i) h[i] = h[i] + x[i];
+  run_ranges(ops_.pool(), rows, kRowGrain, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin * config_.hidden; i < end * config_.hidden; ++i) h[i] = h[i] + x[i];
+  });
 }
 
 void ForwardPass::attention(int layer, const StepInput& step) {
@@ -137,12 +143,15 @@ void ForwardPass::route(const MoeWeights& w, int64_t rows) {
   const RouterSpec& spec = config_.moe.router;
   const Rows x{DType::kF32, normed_.data(), config_.hidden * 4, nullptr, 0, rows, config_.hidden};
   ops_.linear(x, w.router, router_logits_.as<float>(), spec.experts);
-  for (int64_t r = 0; r < rows; ++r) {
-    route_token(ops_.kernels(), spec, router_logits_.as<float>() + r * spec.experts,
-                w.bias.empty() ? nullptr : w.bias.data(),
-                expert_ids_.as<int32_t>() + r * spec.top_k,
-                expert_weights_.as<float>() + r * spec.top_k, router_scratch_.as<float>());
-  }
+  run_ranges(ops_.pool(), rows, kRowGrain, [&](int64_t part, int64_t begin, int64_t end) {
+    float* scratch = router_scratch_.as<float>() + part * 3 * spec.experts;
+    for (int64_t r = begin; r < end; ++r) {
+      route_token(ops_.kernels(), spec, router_logits_.as<float>() + r * spec.experts,
+                  w.bias.empty() ? nullptr : w.bias.data(),
+                  expert_ids_.as<int32_t>() + r * spec.top_k,
+                  expert_weights_.as<float>() + r * spec.top_k, scratch);
+    }
+  });
 }
 
 Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const StepInput& step,
@@ -193,11 +202,14 @@ Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const Ste
   return {};
 }
 
-Status ForwardPass::head(const StepInput& step, StepTap& tap) {
+Status ForwardPass::head(int64_t step_number, const StepInput& step, StepTap& tap) {
   const auto count = static_cast<int64_t>(step.logit_rows.size());
   auto* gathered = normed_.as<float>();
-  for (int64_t begin = 0; begin < count; begin += kHeadRows) {
-    const int64_t rows = std::min(kHeadRows, count - begin);
+  const int64_t rounds =
+      head_exchange_ != nullptr ? step.head_rounds : (count + head_rows_ - 1) / head_rows_;
+  for (int64_t round = 0; round < rounds; ++round) {
+    const int64_t begin = round * head_rows_;
+    const int64_t rows = std::clamp<int64_t>(count - begin, 0, head_rows_);
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t row = step.logit_rows[static_cast<size_t>(begin + i)];
       std::memcpy(gathered + i * config_.hidden, hidden_.as<float>() + row * config_.hidden,
@@ -207,13 +219,49 @@ Status ForwardPass::head(const StepInput& step, StepTap& tap) {
                   config_.hidden, rows);
     const Rows x =
         ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden, packed_);
-    ops_.linear(x, weights_.head, logits_.as<float>(), config_.vocab);
+    if (head_exchange_ != nullptr) {
+      WS_RETURN_IF_ERROR(head_over_group(step_number, x));
+    } else {
+      ops_.linear(x, weights_.head, logits_.as<float>(), config_.vocab);
+    }
+    summarize_logits(rows);
     for (int64_t i = 0; i < rows; ++i) {
-      WS_RETURN_IF_ERROR(tap.on_logits(begin + i, {logits_.as<float>() + i * config_.vocab,
-                                                   static_cast<size_t>(config_.vocab)}));
+      WS_RETURN_IF_ERROR(tap.on_logits(
+          begin + i, {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)},
+          summaries_[static_cast<size_t>(i)]));
     }
   }
   return {};
+}
+
+// Logits of this rank's rows, by way of all ranks, each with its columns of all rows.
+Status ForwardPass::head_over_group(int64_t step_number, const Rows& x) {
+  WS_ASSIGN(const auto places, head_exchange_->gather(step_number, x.data, x.stride_bytes, x.rows));
+  const int64_t first = head_exchange_->first_column(), width = head_exchange_->columns();
+  const int64_t panels = (width + kPanel - 1) / kPanel, skipped = first / kPanel;
+  if (!places.empty() && panels > 0) {
+    LinearArgs args;
+    args.x = gathered_rows(x.dtype, places.data(), static_cast<int64_t>(places.size()), x.cols);
+    args.w = &weights_.head;
+    args.y = head_part_.as<float>() - first;  // the kernel counts columns from the first of all
+    args.y_stride = width;
+    const int64_t groups = (panels + kGroup - 1) / kGroup;
+    run_ranges(ops_.pool(), groups, 1, [&](int64_t, int64_t begin, int64_t end) {
+      LinearArgs part = args;
+      part.panel_begin = skipped + begin * kGroup;
+      part.panel_end = skipped + std::min(panels, end * kGroup);
+      ops_.kernels().linear(part);
+    });
+  }
+  return head_exchange_->scatter(head_part_.as<float>(), logits_.as<float>());
+}
+
+void ForwardPass::summarize_logits(int64_t rows) {
+  ops_.pool().run(rows, [&](int64_t i) {
+    summaries_[static_cast<size_t>(i)] =
+        summarize(ops_.kernels(),
+                  {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)});
+  });
 }
 
 }  // namespace wingspan

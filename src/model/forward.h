@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "ep/exchange.h"
+#include "ep/head_exchange.h"
 #include "model/group_gemm.h"
 #include "model/kv_cache.h"
 #include "model/mla.h"
@@ -34,11 +35,11 @@ struct ForwardTimes {
 
 class ForwardPass {
  public:
-  // All referenced objects outlive this one. `exchange` may be null
-  // only if the model has no MoE layer.
+  // All referenced objects outlive this one. `exchange` may be null only if the model has no MoE
+  // layer; `head` is null in a group of one rank.
   ForwardPass(const ModelConfig& config, const ModelWeights& weights, const RankExperts& experts,
-              const Placement& placement, int rank, Exchange* exchange, const OpRunner& ops,
-              const ForwardLimits& limits, const Clock& clock);
+              const Placement& placement, int rank, Exchange* exchange, HeadExchange* head,
+              const OpRunner& ops, const ForwardLimits& limits, const Clock& clock);
 
   // Runs one step. A rank without rows passes an empty one: it still takes part in every exchange.
   Status run(int64_t step_number, const StepInput& step, StepTap& tap);
@@ -52,7 +53,9 @@ class ForwardPass {
   Status moe(int64_t step_number, int layer, int moe_index, const StepInput& step, StepTap& tap);
   void route(const MoeWeights& w, int64_t rows);
   void add(const float* x, int64_t rows);
-  Status head(const StepInput& step, StepTap& tap);
+  Status head(int64_t step_number, const StepInput& step, StepTap& tap);
+  Status head_over_group(int64_t step_number, const Rows& x);
+  void summarize_logits(int64_t rows);
   // Adds the time since the last call to `part`.
   void lap(int64_t& part);
 
@@ -60,6 +63,8 @@ class ForwardPass {
   const ModelWeights& weights_;
   const RankExperts& experts_;
   Exchange* exchange_;
+  HeadExchange* head_exchange_;
+  int64_t head_rows_;  // of a round
   const OpRunner& ops_;
   const Clock& clock_;
   ForwardLimits limits_;
@@ -68,8 +73,9 @@ class ForwardPass {
   RopeTable rope_;
   MlaAttention mla_;
   std::unique_ptr<GroupGemm> group_gemm_;
-  Buffer hidden_, normed_, branch_, packed_, act_, packed_act_, logits_;
+  Buffer hidden_, normed_, branch_, packed_, act_, packed_act_, logits_, head_part_;
   Buffer router_logits_, router_scratch_, expert_ids_, expert_weights_, combined_;
+  std::vector<LogitSummary> summaries_;  // of the logits at hand
   ForwardTimes times_;
   int64_t mark_ns_ = 0;
 };

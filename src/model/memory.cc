@@ -11,6 +11,7 @@
 #include "kernels/mla_attention.h"
 #include "model/kv_cache.h"
 #include "model/op_runner.h"
+#include "model/step.h"
 
 namespace wingspan {
 namespace {
@@ -56,7 +57,14 @@ int64_t activation_bytes(const MemoryQuestion& q) {
   const int64_t mlp_rows = 2 * std::max(c.dense_width, c.moe.shared_width);
   int64_t floats = rows * (hidden_rows + attention_rows + mlp_rows);
   floats += slice * m.heads * (mla_kv_stride(m.kv_lora, m.rope) + 2 * m.kv_lora);
-  floats += 16 * c.vocab;
+  const int ranks = q.placement->topology.ranks();
+  floats += head_rows(ranks) * c.vocab;
+  // The head over the group, double-buffered: rows to all ranks, logits of this rank's columns to
+  // them and of its rows from them.
+  if (ranks > 1) {
+    const int64_t all = head_rows(ranks) * ranks;
+    floats += all * (2 * c.hidden + 3 * (c.vocab / ranks + 64)) + 2 * head_rows(ranks) * c.vocab;
+  }
   floats += q.kv_tokens_per_rank * m.rope;
   if (!c.moe_layers().empty()) {
     const int64_t k = c.moe.router.top_k;

@@ -13,11 +13,11 @@ namespace {
 // Rows whose absorbed queries are held at a time: bounds the scratch, never changes a bit.
 constexpr int64_t kSliceRows = 64;
 
-size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+// Queries (rows × heads) of one call of the attention kernel: together with a KV block they stay in
+// the second-level cache.
+constexpr int64_t kTaskQueries = 64;
 
-void round_to_bf16(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
-}
+size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
 }  // namespace
 
@@ -45,6 +45,7 @@ MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCac
   positions_.reserve(static_cast<size_t>(max_rows));
   row_blocks_.reserve(static_cast<size_t>(max_rows));
   block_pointers_.reserve(static_cast<size_t>(cache.blocks() + max_rows));
+  tasks_.reserve(static_cast<size_t>(slice));
 }
 
 void MlaAttention::run(const MlaWeights& weights, int layer, const float* x, const StepInput& step,
@@ -99,19 +100,20 @@ void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x, cons
   ops_.rms_norm(kv, kv_width_, w.kv_a_norm, c_.latent_norm_eps, kv, kv_width_, rows);
   const int64_t half = c_.rope / 2;
   for (const StepSequence& s : step.sequences) {
-    for (int64_t r = 0; r < s.rows; ++r) {
-      const int64_t position = s.first_position + r;
-      float* row = kv + (s.first_row + r) * kv_width_;
-      rope_apply(row + c_.kv_lora, rope_.cos.data() + position * half,
-                 rope_.sin.data() + position * half, static_cast<int>(c_.rope));
-      std::byte* to = cache_.row(layer, s.blocks[position / kKvBlock], position);
-      if (cache_.dtype() == DType::kF32) {
-        std::memcpy(to, row, floats(kv_width_));
-        continue;
+    run_ranges(ops_.pool(), s.rows, kKvBlock, [&](int64_t, int64_t first, int64_t last) {
+      for (int64_t r = first; r < last; ++r) {
+        const int64_t position = s.first_position + r;
+        float* row = kv + (s.first_row + r) * kv_width_;
+        ops_.kernels().rope(row + c_.kv_lora, rope_.cos.data() + position * half,
+                            rope_.sin.data() + position * half, static_cast<int>(c_.rope));
+        std::byte* to = cache_.row(layer, s.blocks[position / kKvBlock], position);
+        if (cache_.dtype() == DType::kF32) {
+          std::memcpy(to, row, floats(kv_width_));
+        } else {
+          ops_.kernels().narrow_bf16(row, kv_width_, reinterpret_cast<uint16_t*>(to));
+        }
       }
-      auto* half_row = reinterpret_cast<uint16_t*>(to);
-      for (int64_t i = 0; i < kv_width_; ++i) half_row[i] = f32_to_bf16(row[i]);
-    }
+    });
   }
 }
 
@@ -133,42 +135,67 @@ void MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t en
       float* to = absorbed + (r * c_.heads + h) * q_stride_;
       const int64_t position = positions_[static_cast<size_t>(begin + r)];
       std::memcpy(to + c_.kv_lora, q + r * q_width_ + h * head_width + c_.nope, floats(c_.rope));
-      rope_apply(to + c_.kv_lora, rope_.cos.data() + position * half,
-                 rope_.sin.data() + position * half, static_cast<int>(c_.rope));
-      if (cache_.dtype() == DType::kBF16) round_to_bf16(to, kv_width_);
+      ops_.kernels().rope(to + c_.kv_lora, rope_.cos.data() + position * half,
+                          rope_.sin.data() + position * half, static_cast<int>(c_.rope));
+      if (cache_.dtype() == DType::kBF16) ops_.kernels().round_bf16(to, kv_width_);
       std::fill(to + kv_width_, to + q_stride_, 0.0F);
     }
   });
 }
 
+// Neighbouring rows of one sequence, as many as share the cache well.
+void MlaAttention::plan_tasks(int64_t begin, int64_t end) {
+  tasks_.clear();
+  const int64_t most = std::max<int64_t>(1, kTaskQueries / c_.heads);
+  for (int64_t r = begin; r < end; ++r) {
+    const bool more =
+        !tasks_.empty() && tasks_.back().rows < most &&
+        row_blocks_[static_cast<size_t>(tasks_.back().row)] == row_blocks_[static_cast<size_t>(r)];
+    if (more) {
+      ++tasks_.back().rows;
+    } else {
+      tasks_.push_back({r, 1});
+    }
+  }
+}
+
+// Part `part` of `parts` of the heads.
+void MlaAttention::attend_task(int64_t slice_begin, int64_t task, int64_t part, int64_t parts) {
+  const Task t = tasks_[static_cast<size_t>(task)];
+  const int64_t first = c_.heads * part / parts, last = c_.heads * (part + 1) / parts;
+  const int64_t query = (t.row - slice_begin) * c_.heads + first;
+  MlaAttentionArgs args;
+  args.q = absorbed_.as<float>() + query * q_stride_;
+  args.q_stride = q_stride_;
+  args.q_row_stride = c_.heads * q_stride_;
+  args.rows = t.rows;
+  args.heads = static_cast<int>(last - first);
+  args.latent = c_.kv_lora;
+  args.rope = c_.rope;
+  args.blocks = row_blocks_[static_cast<size_t>(t.row)];
+  args.kv_dtype = cache_.dtype();
+  args.positions = positions_[static_cast<size_t>(t.row)] + 1;
+  args.scale = static_cast<float>(c_.softmax_scale);
+  args.out = latent_out_.as<float>() + query * c_.kv_lora;
+  args.out_stride = c_.kv_lora;
+  args.out_row_stride = c_.heads * c_.kv_lora;
+  if (fault_is(Fault::kChunkByRowCount) && positions_.size() > 1) [[unlikely]] {
+    attention_in_small_chunks(args);
+  } else {
+    ops_.kernels().mla_attention(args);
+  }
+}
+
 void MlaAttention::attend_slice(const MlaWeights& w, int64_t begin, int64_t end) {
   absorb_queries(w, begin, end);
+  plan_tasks(begin, end);
+  const auto tasks = static_cast<int64_t>(tasks_.size());
+  const int64_t threads = ops_.pool().threads();
+  const int64_t parts = tasks >= threads ? 1 : std::min(c_.heads, threads);
+  ops_.pool().run(tasks * parts,
+                  [&](int64_t i) { attend_task(begin, i / parts, i % parts, parts); });
   const int64_t rows = end - begin;
   auto* latent = latent_out_.as<float>();
-  const int64_t parts =
-      rows >= ops_.pool().threads() ? 1 : std::min<int64_t>(c_.heads, ops_.pool().threads());
-  const bool faulty = fault_is(Fault::kChunkByRowCount) && positions_.size() > 1;
-  ops_.pool().run(rows * parts, [&](int64_t i) {
-    const int64_t r = i / parts, part = i % parts;
-    const int64_t first = c_.heads * part / parts, last = c_.heads * (part + 1) / parts;
-    MlaAttentionArgs args;
-    args.q = absorbed_.as<float>() + (r * c_.heads + first) * q_stride_;
-    args.q_stride = q_stride_;
-    args.heads = static_cast<int>(last - first);
-    args.latent = c_.kv_lora;
-    args.rope = c_.rope;
-    args.blocks = row_blocks_[static_cast<size_t>(begin + r)];
-    args.kv_dtype = cache_.dtype();
-    args.positions = positions_[static_cast<size_t>(begin + r)] + 1;
-    args.scale = static_cast<float>(c_.softmax_scale);
-    args.out = latent + (r * c_.heads + first) * c_.kv_lora;
-    args.out_stride = c_.kv_lora;
-    if (faulty) [[unlikely]] {
-      attention_in_small_chunks(args);
-    } else {
-      ops_.kernels().mla_attention(args);
-    }
-  });
   const int64_t latent_width = c_.heads * c_.kv_lora;
   const Rows all = ops_.pack(w.uv[0].dtype, latent, latent_width, rows, latent_width, packed_);
   auto* values = values_.as<float>() + begin * c_.heads * c_.v;

@@ -27,7 +27,14 @@ class MlaAttention {
   void project_queries(const MlaWeights& w, const float* x, int64_t rows);
   void store_kv(const MlaWeights& w, int layer, const float* x, const StepInput& step);
   void attend_slice(const MlaWeights& w, int64_t begin, int64_t end);
+  void plan_tasks(int64_t begin, int64_t end);
+  void attend_task(int64_t slice_begin, int64_t task, int64_t part, int64_t parts);
   void absorb_queries(const MlaWeights& w, int64_t begin, int64_t end);
+
+  // Rows of one sequence that are attended to by one call of the kernel.
+  struct Task {
+    int64_t row, rows;
+  };
 
   const ModelConfig& config_;
   const MlaConfig& c_;
@@ -39,6 +46,7 @@ class MlaAttention {
   std::vector<int64_t> positions_;
   std::vector<const std::byte* const*> row_blocks_;
   std::vector<const std::byte*> block_pointers_;
+  std::vector<Task> tasks_;  // of the slice at hand
   // Scratch, sized once.
   Buffer packed_, q_latent_, q_, kv_, absorbed_, latent_out_, values_;
 };

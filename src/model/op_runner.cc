@@ -12,6 +12,7 @@ namespace {
 
 // Below this many multiply-adds, waking the other threads costs more than they save.
 constexpr int64_t kSmallWork = 1 << 16;
+constexpr int64_t kRowGrain = 16;  // rows of a row-wise op that are worth a thread
 constexpr int64_t kFewRows = 16;
 
 // The fault of a scale that depends on the batch: rounds as if all rows shared one.
@@ -48,7 +49,17 @@ Rows OpRunner::pack(DType weight_dtype, const float* x, int64_t x_stride, int64_
     const auto faulty = scaled_over_batch(x, x_stride, rows, cols);
     pack_rows(dtype, faulty.data(), cols, rows, cols, to.data(), stride);
   } else {
-    pack_rows(dtype, x, x_stride, rows, cols, to.data(), stride);
+    run_ranges(pool_, rows, kRowGrain, [&](int64_t, int64_t begin, int64_t end) {
+      if (dtype != DType::kBF16) {
+        pack_rows(dtype, x + begin * x_stride, x_stride, end - begin, cols,
+                  to.data() + begin * stride, stride);
+        return;
+      }
+      for (int64_t r = begin; r < end; ++r) {
+        kernels_.narrow_bf16(x + r * x_stride, cols,
+                             reinterpret_cast<uint16_t*>(to.data() + r * stride));
+      }
+    });
   }
   return packed_rows(dtype, to.data(), stride, rows, cols);
 }
@@ -91,8 +102,11 @@ void OpRunner::gate_up(const Rows& x, const PackedGateUp& w, float* y, int64_t y
 
 void OpRunner::rms_norm(const float* x, int64_t x_stride, const std::vector<float>& weight,
                         double eps, float* y, int64_t y_stride, int64_t rows) const {
-  kernels_.rms_norm({x, x_stride, weight.data(), static_cast<float>(eps), y, y_stride, rows,
-                     static_cast<int64_t>(weight.size())});
+  run_ranges(pool_, rows, kRowGrain, [&](int64_t, int64_t begin, int64_t end) {
+    kernels_.rms_norm({x + begin * x_stride, x_stride, weight.data(), static_cast<float>(eps),
+                       y + begin * y_stride, y_stride, end - begin,
+                       static_cast<int64_t>(weight.size())});
+  });
 }
 
 void OpRunner::mlp(const Rows& x, const MlpWeights& w, Buffer& act, Buffer& packed, float* y,

@@ -19,9 +19,7 @@ Status check_sampling(const SamplingRule& rule) {
   return {};
 }
 
-Sampler::Sampler(const Kernels& kernels, int64_t vocab) : kernels_(kernels) {
-  candidates_.reserve(static_cast<size_t>(vocab));
-}
+Sampler::Sampler(int64_t vocab) { candidates_.reserve(static_cast<size_t>(vocab)); }
 
 int32_t argmax(std::span<const float> logits) {
   size_t best = 0;
@@ -31,15 +29,26 @@ int32_t argmax(std::span<const float> logits) {
   return static_cast<int32_t>(best);
 }
 
-float Sampler::log_probability(std::span<const float> logits, int32_t token) const {
-  const LogSumExp s = kernels_.log_sum_exp(logits.data(), static_cast<int64_t>(logits.size()));
-  const double distance =
-      static_cast<double>(logits[static_cast<size_t>(token)]) - static_cast<double>(s.max);
-  return static_cast<float>(distance - log_contract(s.sum));
+LogitSummary summarize(const Kernels& kernels, std::span<const float> logits) {
+  LogitSummary out;
+  out.sum = kernels.log_sum_exp(logits.data(), static_cast<int64_t>(logits.size()));
+  // The first that equals the maximum is argmax() but for a NaN in front, which nothing beats.
+  const bool nan_first = logits[0] != logits[0];
+  const auto first = std::find(logits.begin(), logits.end(), out.sum.max);
+  out.best = nan_first || first == logits.end() ? argmax(logits)
+                                                : static_cast<int32_t>(first - logits.begin());
+  return out;
 }
 
-int32_t Sampler::sample(const SamplingRule& rule, std::span<const float> logits, int64_t position) {
-  if (rule.temperature == 0 || rule.top_k == 1) return argmax(logits);
+float log_probability(std::span<const float> logits, const LogSumExp& sum, int32_t token) {
+  const double distance =
+      static_cast<double>(logits[static_cast<size_t>(token)]) - static_cast<double>(sum.max);
+  return static_cast<float>(distance - log_contract(sum.sum));
+}
+
+int32_t Sampler::sample(const SamplingRule& rule, std::span<const float> logits,
+                        const LogitSummary& summary, int64_t position) {
+  if (rule.temperature == 0 || rule.top_k == 1) return summary.best;
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     candidates_.push_back({logits[i], static_cast<int32_t>(i)});

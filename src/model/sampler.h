@@ -22,23 +22,31 @@ struct SamplingRule {
 // 1].
 Status check_sampling(const SamplingRule& rule);
 
+// What every use of a row of logits needs; rows are summarised side by side by the rank's threads.
+struct LogitSummary {
+  LogSumExp sum;
+  int32_t best = 0;  // argmax()
+};
+LogitSummary summarize(const Kernels& kernels, std::span<const float> logits);
+
 class Sampler {
  public:
-  Sampler(const Kernels& kernels, int64_t vocab);
+  explicit Sampler(int64_t vocab);
 
   // The token that follows position − 1, that is, the one that will stand at `position`.
-  int32_t sample(const SamplingRule& rule, std::span<const float> logits, int64_t position);
-  // float32(log softmax(logits)[token]), of the logits as they are (no temperature).
-  float log_probability(std::span<const float> logits, int32_t token) const;
+  int32_t sample(const SamplingRule& rule, std::span<const float> logits,
+                 const LogitSummary& summary, int64_t position);
 
  private:
   struct Candidate {
     float logit;
     int32_t id;
   };
-  const Kernels& kernels_;
   std::vector<Candidate> candidates_;
 };
+
+// float32(log softmax(logits)[token]), of the logits as they are (no temperature).
+float log_probability(std::span<const float> logits, const LogSumExp& sum, int32_t token);
 
 int32_t argmax(std::span<const float> logits);  // the lowest id wins a tie
 

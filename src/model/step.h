@@ -2,10 +2,12 @@
 // sequence.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
 #include "base/status.h"
+#include "model/sampler.h"
 
 namespace wingspan {
 
@@ -16,11 +18,16 @@ struct StepSequence {
   int64_t rows = 0;
 };
 
+// Rows of logits of a rank in one round of the head (ep/head_exchange.h): the more, the less often
+// its weights are read; the group's rows together bound the memory. Never changes a bit.
+inline int64_t head_rows(int ranks) { return std::clamp<int64_t>(256 / ranks, 1, 64); }
+
 struct StepInput {
   std::span<const int32_t> tokens;          // [rows]
   std::span<const StepSequence> sequences;  // cover all rows, in order
   std::span<const int64_t> logit_rows;      // rows whose logits are wanted, ascending
-  int64_t first_token_index = 0;            // spreads replica choice; never changes a bit
+  int64_t head_rounds = 0;        // of the group: enough for the rank with most logit rows
+  int64_t first_token_index = 0;  // spreads replica choice; never changes a bit
 };
 
 // Receives what a step computes on the way. Called on the rank's own thread.
@@ -28,7 +35,8 @@ class StepTap {
  public:
   virtual ~StepTap() = default;
   // Logits of logit_rows[index]: [vocab], valid during the call.
-  virtual Status on_logits(int64_t index, std::span<const float> logits) = 0;
+  virtual Status on_logits(int64_t index, std::span<const float> logits,
+                           const LogitSummary& summary) = 0;
   // After a decoder layer: [rows][hidden]; only if wants_layers().
   virtual bool wants_layers() const { return false; }
   virtual void on_layer(int /*layer*/, const float* /*hidden*/) {}

@@ -121,6 +121,37 @@ class Reader {
   RawTensor first_, second_;
 };
 
+// Readers for as many tasks as run at a time, so that their scratch is grown once.
+class Readers {
+ public:
+  Readers(const WeightSource& source, ComputeMode compute, LoadProgress* progress)
+      : source_(source), compute_(compute), progress_(progress) {}
+
+  template <class Use>
+  Status with(const Use& use) {
+    std::unique_ptr<Reader> reader;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!idle_.empty()) {
+        reader = std::move(idle_.back());
+        idle_.pop_back();
+      }
+    }
+    if (!reader) reader = std::make_unique<Reader>(source_, compute_, progress_);
+    Status status = use(*reader);
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(reader));
+    return status;
+  }
+
+ private:
+  const WeightSource& source_;
+  ComputeMode compute_;
+  LoadProgress* progress_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Reader>> idle_;
+};
+
 // kv_b [heads · (nope + v), latent] -> per head UK (transposed: latent outputs, nope inputs) and
 // UV. FP8 is dequantised here: a head's rows need not lie on the 128-row grid of the scales.
 void split_kv_b(const MlaConfig& c, ComputeMode compute, const RawTensor& raw, MlaWeights& out) {
@@ -256,8 +287,8 @@ Expected<std::unique_ptr<ModelWeights>> load_model_weights(const ModelConfig& co
     }
     progress->bytes_total += total;
   }
-  const auto task = [&](int64_t i) -> Status {
-    Reader reader(source, compute, progress);
+  Readers readers(source, compute, progress);
+  const auto load_part = [&](int64_t i, Reader& reader) -> Status {
     if (i < config.layers) {
       return load_layer(config, compute, static_cast<int>(i), reader,
                         out->layers[static_cast<size_t>(i)]);
@@ -271,7 +302,9 @@ Expected<std::unique_ptr<ModelWeights>> load_model_weights(const ModelConfig& co
     WS_ASSIGN(out->head, reader.matrix(config.tied_embeddings ? globals[0] : globals[2]));
     return {};
   };
-  WS_RETURN_IF_ERROR(run_tasks(pool, config.layers + 2, task));
+  WS_RETURN_IF_ERROR(run_tasks(pool, config.layers + 2, [&](int64_t i) {
+    return readers.with([&](Reader& reader) { return load_part(i, reader); });
+  }));
   out->bytes = static_cast<int64_t>(out->embedding.bytes.size()) + out->head.bytes() +
                static_cast<int64_t>(out->final_norm.size()) * 4;
   for (const auto& l : out->layers) out->bytes += layer_bytes(l);
@@ -320,14 +353,14 @@ Expected<RankExperts> load_rank_experts(const ModelConfig& config, const WeightS
       }
     }
   }
-  const auto task = [&](int64_t i) -> Status {
+  Readers readers(source, compute, progress);
+  const auto load_slot = [&](int64_t i, Reader& reader) -> Status {
     const auto m = static_cast<size_t>(i / slots), s = static_cast<size_t>(i % slots);
     const LayerPlacement* layer = placement.find_layer(moe_layers[m]);
     WS_CHECK(layer != nullptr, "layer {} has no placement", moe_layers[m]);
     const int slot = first_slot + static_cast<int>(s);
     const int expert = layer->slot_to_expert[static_cast<size_t>(slot)];
     const auto specs = expert_tensors(config, moe_layers[m], expert);
-    Reader reader(source, compute, progress);
     WS_ASSIGN(out.experts[m][s], reader.mlp(specs[0], specs[1], specs[2]));
     MlpWeights& w = out.experts[m][s];
     out.digests[m][s] = digest(w);
@@ -336,7 +369,10 @@ Expected<RankExperts> load_rank_experts(const ModelConfig& config, const WeightS
     }
     return {};
   };
-  WS_RETURN_IF_ERROR(run_tasks(pool, static_cast<int64_t>(moe_layers.size()) * slots, task));
+  WS_RETURN_IF_ERROR(
+      run_tasks(pool, static_cast<int64_t>(moe_layers.size()) * slots, [&](int64_t i) {
+        return readers.with([&](Reader& reader) { return load_slot(i, reader); });
+      }));
   for (const auto& layer : out.experts) {
     for (const auto& e : layer) out.bytes += e.bytes();
   }

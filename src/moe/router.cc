@@ -101,7 +101,7 @@ void route_token(const Kernels& kernels, const RouterSpec& spec, const float* lo
   } else if (spec.scoring == Scoring::kSoftmax) {
     kernels.softmax(logits, n, score);
   } else {
-    for (int i = 0; i < n; ++i) score[i] = sigmoid_contract(logits[i]);
+    kernels.sigmoid(logits, n, score);
   }
   for (int i = 0; i < n; ++i) z[i] = bias != nullptr ? score[i] + bias[i] : score[i];
   if (spec.group_score != GroupScore::kNone && spec.top_groups < spec.groups) {

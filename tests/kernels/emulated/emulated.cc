@@ -13,6 +13,7 @@ const Kernels* emulated_avx512() {
     t.variant = "emulated";
     t.linear = avx512::linear;
     t.gate_up = avx512::gate_up;
+    t.mla_attention = avx512::mla_attention;
     return t;
   }();
   return &table;
