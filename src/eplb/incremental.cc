@@ -25,7 +25,8 @@ class PoolFrontier {
                std::span<const int> current, const FrontierOptions& options)
       : options_(options),
         origin_(current.begin(), current.end()),
-        packing_(shares, rank_slots, current) {
+        packing_(shares, rank_slots, current),
+        usable_ranks_(usable_ranks(rank_slots)) {
     points_.push_back({0, packing_.max_load(), origin_});
   }
 
@@ -100,10 +101,20 @@ class PoolFrontier {
     return gain;
   }
 
-  bool may_replace(int slot, int expert) const {
+  // Whether rules 2 and 3 let the slot's expert go: one with more replicas than ranks must stay on
+  // every rank.
+  bool may_leave(int slot) const {
     const int old = packing_.expert(slot);
-    return old != expert && packing_.replicas(old) > 1 &&
-           !packing_.holds(packing_.rank_of(slot), expert);
+    if (packing_.replicas(old) <= usable_ranks_) return packing_.replicas(old) > 1;
+    for (int s = packing_.first_of(old); s >= 0; s = packing_.next_of(s)) {
+      if (s != slot && packing_.rank_of(s) == packing_.rank_of(slot)) return true;
+    }
+    return false;
+  }
+
+  bool may_replace(int slot, int expert) const {
+    return packing_.expert(slot) != expert && packing_.replicas(packing_.expert(slot)) > 1 &&
+           !packing_.holds(packing_.rank_of(slot), expert) && may_leave(slot);
   }
 
   // The step at `rank` that lowers the excess most for each slot that it changes.
@@ -208,7 +219,7 @@ class PoolFrontier {
     Step out;
     for (int s = packing_.first_of(spare); s >= 0; s = packing_.next_of(s)) {
       const int rank = packing_.rank_of(s);
-      if (packing_.holds(rank, most)) continue;
+      if (packing_.holds(rank, most) || !may_leave(s)) continue;
       const double load = packing_.load(rank) - packing_.weight(s);
       if (out.kind == Step::Kind::kNone || load < out.load) {
         out = {Step::Kind::kReplace, s, most, load};
@@ -229,6 +240,7 @@ class PoolFrontier {
   const FrontierOptions& options_;
   std::vector<int> origin_;
   Packing packing_;
+  int usable_ranks_;
   int moves_ = 0;
   std::vector<FrontierPoint> points_;
 };
