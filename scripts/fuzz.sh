@@ -27,9 +27,18 @@ seed() {
     safetensors*) pattern='*.safetensors' ;;
     config*) pattern='config.json' ;;
     tokenizer*) pattern='tokenizer.json' ;;
+    eplb_statistic*) pattern='rank*.safetensors' ;;
+    eplb_torch*) pattern='*.pt' ;;
+    eplb_yaml*) pattern='*.yaml' ;;
+    eplb_json*) pattern='*.json*' ;;
     *) pattern='*.json' ;;
   esac
-  find tests/goldens models -name "$pattern" -size -256k | LC_ALL=C sort | head -n 24 |
+  case $1 in
+    eplb*) from='tests/goldens/eplb/formats tests/goldens/eplb/hostile' ;;
+    *) from='tests/goldens models' ;;
+  esac
+  # shellcheck disable=SC2086
+  find $from -name "$pattern" -size -256k | LC_ALL=C sort | head -n 24 |
     while read -r file; do
       cp "$file" "$corpus/$(echo "$file" | tr / _)"
     done

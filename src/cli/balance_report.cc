@@ -156,8 +156,17 @@ std::string balance_html(const BalanceResult& result) {
     curves.high = std::max(curves.high, old.max_rank_load);
   }
   std::string body = "<p>" + escape_html(result.reason) + "</p>";
-  body += "<h2>Load by rank, before</h2>" + html_heat_map(heat_map(before, result.load));
-  body += "<h2>Load by rank, planned</h2>" + html_heat_map(heat_map(result.placement, result.load));
+  // One scale for both, or the even map would look as dark as the busiest rank of the other.
+  HeatMap old_map = heat_map(before, result.load),
+          new_map = heat_map(result.placement, result.load);
+  for (const HeatMap* map : {&old_map, &new_map}) {
+    for (const auto& row : map->values) {
+      for (const double v : row) old_map.darkest = std::max(old_map.darkest, v);
+    }
+  }
+  new_map.darkest = old_map.darkest;
+  body += "<h2>Load by rank, before</h2>" + html_heat_map(old_map);
+  body += "<h2>Load by rank, planned</h2>" + html_heat_map(new_map);
   body += "<h2>The busiest rank of each layer, in tokens</h2>" + html_curves(curves);
   body += "<h2>Layers</h2>" + html_table(layer_table(result));
   if (!result.frontier.empty()) {

@@ -306,10 +306,16 @@ std::string balance_json(const BalanceResult& result) {
         first = false;
       }
     }
-    migration +=
-        fmt::format("],\"moved_slots\":{},\"bytes\":{},\"expert_bytes\":{}}}", result.moved_slots,
-                    known ? std::to_string(result.moved_slots * result.expert_bytes) : "null",
-                    known ? std::to_string(result.expert_bytes) : "null");
+    migration += fmt::format(
+        "],\"moved_slots\":{},\"bytes\":{},\"expert_bytes\":{},\"frontier\":[", result.moved_slots,
+        known ? std::to_string(result.moved_slots * result.expert_bytes) : "null",
+        known ? std::to_string(result.expert_bytes) : "null");
+    for (const FrontierTotal& point : result.frontier) {
+      migration += fmt::format("{}{{\"moves_per_layer\":{},\"balancedness\":{}}}",
+                               &point == &result.frontier.front() ? "" : ",", point.moves_per_layer,
+                               point.balancedness);
+    }
+    migration += "]}";
   }
   return placement_to_json(result.placement, result.reason, result.reports, migration);
 }

@@ -74,7 +74,7 @@ std::string html_table(const Table& table) {
 
 std::string html_heat_map(const HeatMap& map) {
   constexpr double kLeft = 150, kWidth = 1000, kRow = 22;
-  double largest = 0;
+  double largest = map.darkest;
   for (const auto& row : map.values) {
     for (const double v : row) largest = std::max(largest, v);
   }

@@ -20,6 +20,7 @@ struct HeatMap {
   std::vector<std::string> rows;            // labels
   std::string columns;                      // what a column is, under the picture
   std::vector<std::vector<double>> values;  // [rows][columns]
+  double darkest = 0;  // the value that is darkest, where maps are compared; 0: the largest
 };
 std::string html_heat_map(const HeatMap& map);
 

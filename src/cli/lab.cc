@@ -7,6 +7,7 @@ void add_lab_command(CLI::App& app, Command& selected) {
   lab->require_subcommand(1);
   lab->footer("Example:\n  wingspan lab width --model models/wren --ep 8,16,32,64\n");
   add_lab_route(*lab, selected);
+  add_lab_eplb(*lab, selected);
   add_lab_width(*lab, selected);
 }
 

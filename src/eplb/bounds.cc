@@ -63,9 +63,10 @@ class ExcessTest {
     return sum - left * x > kNoise * limit;
   }
 
- private:
   // Rounding of the sums above must not prove anything.
   static constexpr double kNoise = 1e-9;
+
+ private:
   const ShareModel& shares_;
   int others_;
   int64_t extra_, padding_;
@@ -85,8 +86,30 @@ double basic_bound(const ShareModel& shares, int slots, int usable, double large
   return std::max(least_total(shares, slots, usable) / usable, largest_replica);
 }
 
+double small_ranks_bound(const ShareModel& shares, std::span<const int> rank_slots) {
+  if (shares.activated()) return 0;
+  std::vector<int> sizes;
+  for (const int size : rank_slots) {
+    if (size > 0) sizes.push_back(size);
+  }
+  std::sort(sizes.begin(), sizes.end());
+  std::vector<double> loads;
+  for (int e = 0; e < shares.experts(); ++e) loads.push_back(shares.load(e));
+  std::sort(loads.begin(), loads.end());  // the lightest `left` loads are what others must carry
+  std::vector<double> lightest(loads.size() + 1);
+  std::partial_sum(loads.begin(), loads.end(), lightest.begin() + 1);
+  double best = 0;
+  size_t left = loads.size();
+  for (size_t k = 0; k < sizes.size() && left > 0; ++k) {
+    best = std::max(best, lightest[left] / static_cast<double>(sizes.size() - k));
+    left -= std::min(left, static_cast<size_t>(sizes[k]));
+  }
+  return best * (1 - ExcessTest::kNoise);
+}
+
 double few_slots_bound(const ShareModel& shares, std::span<const int> rank_slots, double low,
                        double high) {
+  low = std::max(low, std::min(high, small_ranks_bound(shares, rank_slots)));
   const int most_slots = *std::max_element(rank_slots.begin(), rank_slots.end());
   if (shares.activated() || most_slots < 2 || high <= low) return low;
   const int64_t slots = std::accumulate(rank_slots.begin(), rank_slots.end(), int64_t{0});

@@ -15,8 +15,13 @@ double basic_bound(const ShareModel& shares, std::span<const int> rank_slots);
 // The same where choose_replicas has already told the largest replica's share.
 double basic_bound(const ShareModel& shares, int slots, int usable_ranks, double largest_replica);
 
-// For few slots a rank, where a large replica forces small ones beside it. Tokens only; the other
-// objective gets basic_bound.
+// For ranks of different size: the k smallest hold at most as many experts as they have slots, so
+// the other ranks carry at least the load of all but that many of the heaviest. The largest of this
+// over k; tokens only, else 0.
+double small_ranks_bound(const ShareModel& shares, std::span<const int> rank_slots);
+
+// At least small_ranks_bound, and more for few slots a rank, where a large replica forces small
+// ones beside it. Tokens only; the other objective gets basic_bound.
 //
 // For m slots a rank (smaller ranks: filled up with empty slots), a load limit T and any x in
 // (0, T/m], let f(w) = max(0, w − T + (m−1)x) − max(0, x − w). If no rank exceeds T, the f of its

@@ -73,9 +73,8 @@ class Chooser {
     search.objective = options_.plan.objective;
     search.rows = options_.plan.rows;
     search.target = best.cost;
-    if (options_.move_budget) {
-      search.most_moves = static_cast<int>(std::min<int64_t>(*options_.move_budget, 1 << 30));
-    }
+    // The same points whatever the budget, so that a larger one is never worse.
+    search.thorough = options_.move_budget.has_value();
     Frontier points = layer_frontier(t_, load_[layer], now, search);
     if (best.cost < points.back().cost * (1 - 1e-9)) {
       while (points.size() > 1 && points.back().moves >= best.moves) points.pop_back();

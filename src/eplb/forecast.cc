@@ -14,6 +14,8 @@ constexpr size_t kWindows = 48;
 constexpr size_t kSlopeWindows = 5;
 // A slope that is measured over few windows is trusted by half.
 constexpr double kDamping = 0.5;
+// Steps between windows this many times the median step are jumps; no slope reaches across one.
+constexpr double kJump = 4;
 constexpr int kSweeps = 8;
 
 using Matrix = std::vector<std::vector<double>>;
@@ -49,9 +51,24 @@ Matrix eigenvectors(Matrix& a) {
   return v;
 }
 
-// Least-squares slope of the last entries, over steps of one.
-double slope(const Matrix& vectors, size_t column) {
-  const size_t n = vectors.size(), used = std::min(n, kSlopeWindows);
+// Windows since the last sudden change: one step between neighbours that is far above the usual.
+size_t steady_windows(const Matrix& gram) {
+  const size_t n = gram.size();
+  std::vector<double> steps;
+  for (size_t i = 0; i + 1 < n; ++i) {
+    steps.push_back(gram[i][i] + gram[i + 1][i + 1] - 2 * gram[i][i + 1]);
+  }
+  std::vector<double> sorted = steps;
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  size_t steady = 1;
+  while (steady < n && steps[n - 1 - steady] <= kJump * *middle) ++steady;
+  return steady;
+}
+
+// Least-squares slope of the last `most` entries, over steps of one.
+double slope(const Matrix& vectors, size_t column, size_t most) {
+  const size_t n = vectors.size(), used = std::min(most, kSlopeWindows);
   if (used < 3) return 0;
   const double middle = static_cast<double>(used - 1) / 2;
   double top = 0, bottom = 0;
@@ -89,6 +106,7 @@ std::vector<double> LoadForecast::next() const {
       gram[i][j] = gram[j][i] = sum;
     }
   }
+  const size_t steady = steady_windows(gram);
   const Matrix vectors = eigenvectors(gram);
   const double edge = std::sqrt(static_cast<double>(n)) + std::sqrt(static_cast<double>(experts));
   std::vector<double> weights(n);
@@ -96,7 +114,7 @@ std::vector<double> LoadForecast::next() const {
   for (size_t k = 0; k < n; ++k) {
     if (gram[k][k] <= edge * edge) continue;
     any = true;
-    const double coefficient = vectors[n - 1][k] + slope(vectors, k);
+    const double coefficient = vectors[n - 1][k] + slope(vectors, k, steady);
     for (size_t s = 0; s < n; ++s) weights[s] += coefficient * vectors[s][k];
   }
   return any ? combine(weights) : history_.back();

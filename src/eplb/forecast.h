@@ -5,8 +5,8 @@
 // divided by the square root of its expert's mean (counting noise then has variance 1), form a
 // matrix whose singular values above (√windows + √experts) can't be noise (Marchenko and Pastur,
 // 1967). The last window is replaced by its projection on those directions, carried on by one
-// window along half of their recent slope. Less noise: a better forecast, and moves that chase
-// noise are not made.
+// window along half of their recent slope since the last jump. Less noise: a better forecast, and
+// moves that chase noise are not made.
 #pragma once
 
 #include <cstddef>

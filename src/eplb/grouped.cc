@@ -8,18 +8,17 @@
 #include "base/check.h"
 #include "eplb/bounds.h"
 #include "eplb/construct.h"
+#include "eplb/group_split.h"
 
 namespace wingspan {
 namespace {
 
 size_t at(int i) { return static_cast<size_t>(i); }
 
-using Groups = std::vector<int>;    // of one node, ascending
-using Split = std::vector<Groups>;  // [nodes]
-
 constexpr size_t kMostWays = 3000;
-constexpr size_t kMostTinyWays = 300;  // all of them solved fully, with nodes of tiny pools
-constexpr size_t kFullWays = 4;        // else
+constexpr size_t kMostTinyWays = 300;    // all of them solved fully, with nodes of tiny pools
+constexpr size_t kFullWays = 4;          // else
+constexpr int64_t kSplitNodes = 20'000;  // of best_split, where there are more ways
 
 struct Way {
   double bound = 0, load = 0;
@@ -125,6 +124,7 @@ class GroupedSolver {
     std::stable_sort(ways_.begin(), ways_.end(),
                      [](const auto& a, const auto& b) { return a.bound < b.bound; });
     const double least = ways_.front().bound;
+    pool_effort_.enough = least;
     double best = 0;
     size_t tried = 0;
     for (; tried < ways_.size(); ++tried) {
@@ -204,8 +204,19 @@ class GroupedSolver {
     for (Groups& groups : split) std::sort(groups.begin(), groups.end());
     for (int round = 0; round < 2 * t_.groups && exchange(split); ++round) {
     }
-    PoolPlan plan = assemble(split, effort_.strong_bounds, 0);
-    plan.lower_bound = std::min(plan.max_load, basic_bound(shares_, t_.rank_slots));
+    SplitProblem problem;
+    problem.group_load = load;
+    problem.groups_per_node = per_node_;
+    problem.node_kind = kind_;
+    problem.load_is_carried = !shares_.activated();
+    for (int n = 0; n < t_.nodes; ++n) problem.node_ranks.push_back(usable_ranks(node_slots(n)));
+    problem.bound = [this](int node, const Groups& groups) { return bound_of(node, groups); };
+    const SplitResult best =
+        best_split(problem, std::move(split), effort_.strong_bounds ? kSplitNodes : 0);
+    pool_effort_.enough = best.proven;
+    PoolPlan plan = assemble(best.split, effort_.strong_bounds, 0);
+    plan.lower_bound =
+        std::min(plan.max_load, std::max(best.proven, basic_bound(shares_, t_.rank_slots)));
     return plan;
   }
 

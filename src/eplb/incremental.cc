@@ -25,8 +25,46 @@ class PoolFrontier {
                std::span<const int> current, const FrontierOptions& options)
       : options_(options),
         origin_(current.begin(), current.end()),
-        packing_(shares, rank_slots, current) {
+        packing_(shares, rank_slots, current),
+        usable_ranks_(usable_ranks(rank_slots)) {
     points_.push_back({0, packing_.max_load(), origin_});
+  }
+
+  // Steps that lower the busiest rank most for each slot, however little the others gain: best
+  // where few slots may change.
+  std::vector<FrontierPoint> run_steepest() {
+    for (int e = 0; e < packing_.experts(); ++e) {
+      if (packing_.replicas(e) > usable_ranks_) return std::move(points_);
+    }
+    const StepFinder finder(packing_, -1);
+    while (packing_.max_load() > options_.target) {
+      const int rank = packing_.busiest();
+      const double load = packing_.load(rank), limit = load * kProgress;
+      double others = 0;
+      for (int r = 0; r < packing_.ranks(); ++r) {
+        if (r != rank) others = std::max(others, packing_.load(r));
+      }
+      Step best;
+      double best_rate = 0;
+      for (const Step& step :
+           {finder.best_replace(rank, limit, 0), finder.best_swap(rank, limit, 0)}) {
+        if (step.kind == Step::Kind::kNone) continue;
+        const int more = extra_moves(step);
+        if (moves_ + more > options_.most_moves) continue;
+        // Where several ranks are as busy, the touched ones count.
+        const double gain = load - std::max(step.load, std::min(others, load * kProgress));
+        const double rate = gain / std::max(0.5, static_cast<double>(more));
+        if (rate <= best_rate) continue;
+        best_rate = rate;
+        best = step;
+      }
+      if (best.kind == Step::Kind::kNone) break;
+      moves_ += extra_moves(best);
+      apply(best, packing_);
+      record();
+    }
+    prune();
+    return std::move(points_);
   }
 
   // `cap` > 0: first brings every replica below it as far as evening counts goes.
@@ -100,10 +138,20 @@ class PoolFrontier {
     return gain;
   }
 
-  bool may_replace(int slot, int expert) const {
+  // Whether rules 2 and 3 let the slot's expert go: one with more replicas than ranks must stay on
+  // every rank.
+  bool may_leave(int slot) const {
     const int old = packing_.expert(slot);
-    return old != expert && packing_.replicas(old) > 1 &&
-           !packing_.holds(packing_.rank_of(slot), expert);
+    if (packing_.replicas(old) <= usable_ranks_) return packing_.replicas(old) > 1;
+    for (int s = packing_.first_of(old); s >= 0; s = packing_.next_of(s)) {
+      if (s != slot && packing_.rank_of(s) == packing_.rank_of(slot)) return true;
+    }
+    return false;
+  }
+
+  bool may_replace(int slot, int expert) const {
+    return packing_.expert(slot) != expert && packing_.replicas(packing_.expert(slot)) > 1 &&
+           !packing_.holds(packing_.rank_of(slot), expert) && may_leave(slot);
   }
 
   // The step at `rank` that lowers the excess most for each slot that it changes.
@@ -111,8 +159,9 @@ class PoolFrontier {
     Step best;
     double best_rate = excess(packing_.load(rank)) * 1e-9;
     const auto offer = [&](const Step& step, double gain) {
-      const double rate = gain / std::max(0.5, static_cast<double>(extra_moves(step)));
-      if (rate <= best_rate) return;
+      const int more = extra_moves(step);
+      const double rate = gain / std::max(0.5, static_cast<double>(more));
+      if (rate <= best_rate || moves_ + more > options_.most_moves) return;
       best_rate = rate;
       best = step;
     };
@@ -208,7 +257,7 @@ class PoolFrontier {
     Step out;
     for (int s = packing_.first_of(spare); s >= 0; s = packing_.next_of(s)) {
       const int rank = packing_.rank_of(s);
-      if (packing_.holds(rank, most)) continue;
+      if (packing_.holds(rank, most) || !may_leave(s)) continue;
       const double load = packing_.load(rank) - packing_.weight(s);
       if (out.kind == Step::Kind::kNone || load < out.load) {
         out = {Step::Kind::kReplace, s, most, load};
@@ -229,14 +278,41 @@ class PoolFrontier {
   const FrontierOptions& options_;
   std::vector<int> origin_;
   Packing packing_;
+  int usable_ranks_;
   int moves_ = 0;
   std::vector<FrontierPoint> points_;
 };
 
+// In the order of moves, each with a lower cost than all before it.
+std::vector<FrontierPoint> undominated(std::vector<FrontierPoint> points) {
+  std::stable_sort(points.begin(), points.end(), [](const auto& a, const auto& b) {
+    return a.moves != b.moves ? a.moves < b.moves : a.cost < b.cost;
+  });
+  std::vector<FrontierPoint> out;
+  for (FrontierPoint& point : points) {
+    if (out.empty() || point.cost < out.back().cost * kProgress) out.push_back(std::move(point));
+  }
+  return out;
+}
+
 std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const int> rank_slots,
                                     std::span<const int> current, const FrontierOptions& options) {
   const double cap = choose_replicas(shares, rank_slots).largest * options.evening;
-  return PoolFrontier(shares, rank_slots, current, options).run(cap);
+  auto points = PoolFrontier(shares, rank_slots, current, options).run(cap);
+  if (!options.thorough) return points;
+  const int most = std::min(options.most_moves, std::max(2, points.back().moves));
+  for (int moves = 1;; moves = std::min(2 * moves, most)) {
+    FrontierOptions fewer = options;
+    fewer.most_moves = moves;
+    for (auto& point : PoolFrontier(shares, rank_slots, current, fewer).run(0)) {
+      points.push_back(std::move(point));
+    }
+    for (auto& point : PoolFrontier(shares, rank_slots, current, fewer).run_steepest()) {
+      points.push_back(std::move(point));
+    }
+    if (moves == most) break;
+  }
+  return undominated(std::move(points));
 }
 
 // A node's part of a grouped placement, with its experts renumbered.

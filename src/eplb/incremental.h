@@ -20,6 +20,8 @@ struct FrontierOptions {
   Objective objective = Objective::kTokens;
   double rows = 1;
   int most_moves = 1 << 30;
+  // Searches for few moves on their own, too: better points there, for some times the work.
+  bool thorough = false;
   // A cost at or below this is good enough to stop.
   double target = 0;
   // Replicas that cost more than this times the least possible largest replica are evened out

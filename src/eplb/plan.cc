@@ -35,6 +35,14 @@ std::vector<LayerPlan> plan_layers(const Topology& topology, const LoadMatrix& l
   if (each.effort.exact_nodes > 0 && !load.empty()) {
     each.effort.exact_nodes = std::min(kMostNodes, kNodesInAll / static_cast<int64_t>(load.size()));
   }
+  // Full rounds for a few layers; many layers share the work, and their gaps average out.
+  constexpr int kLayersInFull = 64, kMoreRoundsInAll = 3000;
+  if (!load.empty()) {
+    each.effort.small_factor = std::clamp(kLayersInFull / static_cast<int>(load.size()), 1,
+                                          std::max(1, each.effort.small_factor));
+    each.effort.more_rounds =
+        std::min(each.effort.more_rounds, kMoreRoundsInAll / static_cast<int>(load.size()));
+  }
   std::vector<LayerPlan> out;
   out.reserve(load.size());
   for (const auto& row : load) out.push_back(plan_layer(topology, row, each));

@@ -20,9 +20,13 @@ struct Effort {
   double refine_above = 4e-3;
   bool strong_bounds = true;
   int64_t exact_nodes = 300'000;  // of exact_search, in small pools; 0: never
+  int small_factor = 8;           // times the rounds for small pools
+  int more_rounds = 1500;         // at most, after that, while the gap is above 1 %
+  // A largest load that is as good as any lower one: what other parts of the placement need anyway.
+  double enough = 0;
 
   // One descent, to within 0.2 % of the simple bound.
-  static Effort fast() { return {2e-3, 0, 0, false, 0}; }
+  static Effort fast() { return {2e-3, 0, 0, false, 0, 0, 0, 0}; }
 };
 
 inline constexpr int kTinySlots = 32;   // exact search

@@ -98,7 +98,10 @@ Expected<CountTable> read_counts(const SafetensorsFile& file, const std::string&
 Expected<int> experts_of(const Files& files, const std::string& directory) {
   const std::string path = directory + "/meta_info.json";
   if (!files.exists(path)) {
-    return invalid_input("meta_info.json is missing", directory,
+    WS_ASSIGN(const auto names, files.list(directory));
+    const auto rank = std::find_if(names.begin(), names.end(), is_rank_file);
+    const std::string where = rank == names.end() ? directory : directory + "/" + *rank;
+    return invalid_input("meta_info.json is missing beside the counts", where,
                          "give the directory of EXPERT_STATISTIC_PATH");
   }
   WS_ASSIGN(auto text, files.read_text(path, uint64_t{1} << 20));

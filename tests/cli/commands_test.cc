@@ -233,6 +233,39 @@ TEST(Lab, RouteAndWidthRunAndWritePages) {
             width["rows"][0]["tokens_per_expert"].get<double>());
 }
 
+TEST(Lab, EplbBalancesAndRealTokensKeepExpertsAndBits) {
+  const std::string page = temporary_directory() + "/eplb.html";
+  const Json out = run_json({"lab", "eplb", "--model", wren(), "--ranks", "4", "--html", page});
+  const Json& places = out["placements"];
+  ASSERT_EQ(places.size(), 3U);
+  EXPECT_EQ(places[0]["rank_load"], Json({1800, 1100, 500, 150}));
+  EXPECT_EQ(places[1]["max_rank_load"], 1050);  // 1000 can't live with less than 50
+  EXPECT_LT(places[2]["max_rank_load"].get<double>(), 1000);
+  const Json& routing = out["routing"];
+  EXPECT_GT(routing["choices"].get<int>(), 100);
+  EXPECT_EQ(routing["choices"], routing["same_choices"]);
+  EXPECT_GT(routing["compared_rows"].get<int>(), 20);
+  EXPECT_EQ(routing["differing_bits"], 0);
+  EXPECT_GT(routing["balancedness_after"].get<double>(),
+            routing["balancedness_before"].get<double>());
+  bool moved = false;
+  for (const Json& token : routing["tokens"]) {
+    EXPECT_EQ(token["experts_before"], token["experts_after"]);
+    moved = moved || token["ranks_before"] != token["ranks_after"];
+  }
+  EXPECT_TRUE(moved);
+  EXPECT_TRUE(real_files().read_text(page, 1 << 26));
+}
+
+TEST(Lab, EplbTakesAnyListOfLoads) {
+  const std::string list = temporary_directory() + "/list.txt";
+  ASSERT_TRUE(real_files().write_text(list, "5, 4 3\n2"));
+  const Json out = run_json(
+      {"lab", "eplb", "--model", wren(), "--load", list, "--ranks", "2", "--redundant", "0"});
+  EXPECT_EQ(out["placements"][0]["rank_load"], Json({9, 5}));
+  EXPECT_EQ(out["placements"][1]["rank_load"][0], 7);
+}
+
 TEST(Bench, SyntheticModelsRunWithoutFiles) {
   const Json out =
       run_json({"bench", "--synthetic", "1,64,8,2,32", "--vocab", "128", "--batch", "1,3", "--ep",
@@ -250,8 +283,9 @@ TEST(Version, NamesWhatIsBuiltIn) {
 }
 
 TEST(Help, EachLevelHasAnExample) {
-  for (const char* command : {"", "generate", "score", "verify", "inspect", "lab", "lab route",
-                              "lab width", "bench", "demo"}) {
+  for (const char* command :
+       {"", "generate", "score", "verify", "inspect", "lab", "lab route", "lab eplb", "lab width",
+        "balance", "balance replay", "bench", "demo"}) {
     const Finished f =
         run_process({"sh", "-c", fmt::format("{} {} --help", WINGSPAN_BINARY, command)});
     EXPECT_EQ(f.exit_code, 0) << command;
