@@ -33,6 +33,8 @@ wingspan_module(moe LINK wingspan_kernels)
 wingspan_module(ep LINK wingspan_placement wingspan_comm wingspan_kernels)
 wingspan_module(model LINK wingspan_moe wingspan_ep PkgConfig::XXHASH)
 wingspan_module(tokenizer LINK wingspan_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
+wingspan_module(plan LINK wingspan_eplb)
+wingspan_module(sim LINK wingspan_plan wingspan_sched)
 wingspan_module(engine LINK wingspan_model wingspan_sched)
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.cc)
@@ -53,7 +55,7 @@ if(cli_sources)
   target_sources(wingspan_cli PRIVATE ${hardware_header})
   target_include_directories(wingspan_cli PRIVATE ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_tokenizer
-    wingspan_eplb wingspan_eplb_files
+    wingspan_eplb wingspan_eplb_files wingspan_plan wingspan_sim
     CLI11::CLI11 spdlog::spdlog PkgConfig::HWLOC)
   add_executable(wingspan src/cli/main.cc)
   target_link_libraries(wingspan PRIVATE wingspan_cli)

@@ -1,0 +1,63 @@
+#include "plan/queueing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "base/check.h"
+
+namespace wingspan {
+
+double erlang_c(int servers, double utilisation) {
+  WS_CHECK(servers >= 1 && utilisation >= 0, "{} servers, utilisation {}", servers, utilisation);
+  if (utilisation >= 1) return 1;
+  // Erlang's B by its recurrence, which neither overflows nor cancels.
+  const double offered = utilisation * servers;
+  double blocked = 1;
+  for (int n = 1; n <= servers; ++n) blocked = offered * blocked / (n + offered * blocked);
+  return blocked / (1 - utilisation * (1 - blocked));
+}
+
+double wait_mean_s(const QueueLoad& load) {
+  if (load.utilisation >= 1) return std::numeric_limits<double>::infinity();
+  const double c = erlang_c(load.servers, load.utilisation);
+  return (load.arrival_variation + load.service_variation) / 2 * c * load.service_s /
+         (load.servers * (1 - load.utilisation));
+}
+
+double wait_quantile_s(const QueueLoad& load, double p) {
+  WS_CHECK(p >= 0 && p < 1, "p = {}", p);
+  if (load.utilisation >= 1) return std::numeric_limits<double>::infinity();
+  const double c = erlang_c(load.servers, load.utilisation);
+  if (c <= 1 - p) return 0;
+  return wait_mean_s(load) / c * std::log(c / (1 - p));
+}
+
+double normal_quantile(double p) {
+  WS_CHECK(p > 0 && p < 1, "p = {}", p);
+  double low = -40, high = 40;
+  while (high - low > 1e-12) {
+    const double middle = (low + high) / 2;
+    (std::erfc(-middle / std::numbers::sqrt2) / 2 < p ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+double occupancy_quantile(double mean, double p) {
+  return std::max(0.0, mean + normal_quantile(p) * std::sqrt(mean));
+}
+
+double poisson_max_mean(double mean, double ranks) {
+  WS_CHECK(mean >= 0 && ranks >= 1, "mean {}, {} ranks", mean, ranks);
+  if (mean == 0) return 0;
+  double sum = 0, at_most = 0;
+  for (int k = 0;; ++k) {
+    at_most += std::exp(k * std::log(mean) - mean - std::lgamma(k + 1.0));
+    const double exceeds = 1 - std::pow(std::min(at_most, 1.0), ranks);
+    sum += exceeds;
+    if (k > mean && exceeds < 1e-12) return sum;
+  }
+}
+
+}  // namespace wingspan
