@@ -24,8 +24,9 @@ double wait_quantile_s(const QueueLoad& load, double p);
 
 // z with P(standard normal ≤ z) = p, for p in (0, 1).
 double normal_quantile(double p);
-// The p-quantile of sequences on a rank when their mean is `mean`: mean + z·√mean, at least 0.
-double occupancy_quantile(double mean, double p);
+// Quantile of the sequences on a rank when their mean is `mean`, z being normal_quantile(p):
+// mean + z·√mean, at least 0.
+double occupancy_quantile(double mean, double z);
 // Mean of the largest of `ranks` independent Poisson numbers of that mean (Σ over k of
 // 1 − P(≤ k)^ranks, exact to 1e-12).
 double poisson_max_mean(double mean, double ranks);

@@ -43,8 +43,10 @@ TEST(Queueing, MoreLoadNeverWaitsLess) {
 TEST(Queueing, NormalAndPoisson) {
   EXPECT_NEAR(normal_quantile(0.95), 1.6448536269514722, 1e-10);
   EXPECT_NEAR(normal_quantile(0.5), 0, 1e-10);
-  EXPECT_NEAR(occupancy_quantile(64, 0.95), 64 + 8 * 1.6448536, 1e-5);
-  EXPECT_EQ(occupancy_quantile(0.04, 0.001), 0);
+  EXPECT_NEAR(normal_quantile(0.9999), 3.7190164854556804, 1e-9);
+  EXPECT_NEAR(normal_quantile(0.001), -3.090232306167814, 1e-9);
+  EXPECT_NEAR(occupancy_quantile(64, normal_quantile(0.95)), 64 + 8 * 1.6448536, 1e-5);
+  EXPECT_EQ(occupancy_quantile(0.04, -3), 0);
   EXPECT_NEAR(poisson_max_mean(3.5, 1), 3.5, 1e-9);  // one rank: the mean itself
   EXPECT_GT(poisson_max_mean(0.1, 64), 1);
   EXPECT_NEAR(poisson_max_mean(500, 2), 500 + std::sqrt(500 / M_PI), 0.3);
