@@ -16,7 +16,9 @@ SearchSpace default_space(int experts, int gpus, int scaleup_domain, bool mtp) {
   SearchSpace space;
   space.experts = experts;
   for (const int width : kWidths) {
-    if (width <= gpus) space.widths.push_back(width);
+    // Beyond a domain a group takes whole ones, or whole servers of a rack.
+    const bool even = width <= scaleup_domain || width % std::min(scaleup_domain, 8) == 0;
+    if (width <= gpus && even) space.widths.push_back(width);
   }
   // All GPUs as one group is worth a look whatever their number.
   const int all = std::min(gpus, kMaxWidth);

@@ -49,7 +49,7 @@ void DecodeInstance::submit(int request, const SimRequest& shape) {
   const int64_t before = shape.prompt_tokens + shape.output_tokens - steps;
   const auto added = scheduler_.add({before, steps});
   WS_CHECK(added.has_value());
-  sequences_.push_back({request, before, static_cast<double>(shape.prompt_tokens)});
+  sequences_.push_back({request, before, steps, static_cast<double>(shape.prompt_tokens)});
 }
 
 bool DecodeInstance::add(int request, const SimRequest& shape) {
@@ -78,29 +78,32 @@ double DecodeInstance::begin_step() {
   scheduler_.plan_step(plan_);
   stepping_ = true;
   ++step_;
-  return step_seconds();
+  return look_at_plan();
 }
 
-double DecodeInstance::step_seconds() const {
+double DecodeInstance::look_at_plan() {
+  finished_.first_tokens.clear();
+  finished_.done.clear();
   size_t fullest = 0, sequences = 0;
   double context = 0, slowest_prompt = 0;
   for (const auto& items : plan_.ranks) {
     double prompt_rows = 0;
-    size_t decoding = 0;
+    size_t reading = 0;
     for (const StepItem& item : items) {
       const Sequence& s = sequences_[static_cast<size_t>(item.request)];
-      if (item.first_position < s.positions_before) {
-        if (aggregated_) {
-          prompt_rows += s.prompt;
-          continue;
-        }
-        context += s.prompt;  // handed over: this is its first step of decoding
+      const bool first = item.first_position < s.positions_before;
+      // The first token comes with the prompt's rows, so the last of n steps begins n − 2 later.
+      const int64_t made = first ? 0 : item.first_position - s.positions_before + 1;
+      if (first) finished_.first_tokens.push_back(s.request);
+      if (made + 1 >= s.steps) finished_.done.push_back(s.request);
+      if (first && aggregated_) {
+        prompt_rows += s.prompt;
+        ++reading;
       } else {
-        const auto made = static_cast<double>(item.first_position - s.positions_before);
-        context += s.prompt + made * pool_.accepted_per_step;
+        context += s.prompt + static_cast<double>(made) * pool_.accepted_per_step;
       }
-      ++decoding;
     }
+    const size_t decoding = items.size() - reading;
     sequences += decoding;
     fullest = std::max(fullest, decoding);
     slowest_prompt = std::max(slowest_prompt, prompt_rows);
@@ -116,15 +119,6 @@ const DecodeInstance::Finished& DecodeInstance::end_step() {
   WS_CHECK(stepping_);
   stepping_ = false;
   scheduler_.commit(plan_);
-  finished_.first_tokens.clear();
-  finished_.done.clear();
-  for (const auto& items : plan_.ranks) {
-    for (const StepItem& item : items) {
-      const Sequence& s = sequences_[static_cast<size_t>(item.request)];
-      if (item.first_position < s.positions_before) finished_.first_tokens.push_back(s.request);
-      if (scheduler_.finished(item.request)) finished_.done.push_back(s.request);
-    }
-  }
   return finished_;
 }
 

@@ -34,6 +34,7 @@ class DecodeInstance {
   struct Sequence {
     int request = 0;
     int64_t positions_before = 0;  // of the scheduler, when the first token is made
+    int64_t steps = 0;             // that bring all its tokens
     double prompt = 0;             // real context then
   };
   struct Held {
@@ -43,7 +44,8 @@ class DecodeInstance {
   int held() const { return static_cast<int>(held_.size() - next_held_); }
   void submit(int request, const SimRequest& shape);
   int64_t steps_for(int64_t tokens);
-  double step_seconds() const;
+  // Looks at every row of the plan once: how long it takes, what it will have finished.
+  double look_at_plan();
 
   const DecodePool& pool_;
   bool aggregated_, stepping_ = false;
