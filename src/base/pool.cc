@@ -59,7 +59,7 @@ struct Pool::Shared {
   }
 };
 
-Pool::Pool(int threads, std::function<void(int)> on_start) : threads_(threads) {
+Pool::Pool(int threads, const std::function<void(int)>& on_start) : threads_(threads) {
   WS_CHECK(threads >= 1, "threads {}", threads);
   if (threads == 1) return;
   shared_ = std::make_unique<Shared>();

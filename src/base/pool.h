@@ -26,7 +26,7 @@ class Pool {
  public:
   // `threads` ≥ 1 counts the caller: 1 starts none, and run() is then a plain loop. `on_start` runs
   // on each new thread with its index ≥ 1 (pinning, floating-point mode).
-  explicit Pool(int threads, std::function<void(int)> on_start = {});
+  explicit Pool(int threads, const std::function<void(int)>& on_start = {});
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;

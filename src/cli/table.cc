@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 
@@ -77,7 +78,7 @@ std::string human_bytes(double bytes) {
 std::string bar(double share, int width) {
   const char* parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   const double clamped = std::clamp(share, 0.0, 1.0);
-  const int eighths = static_cast<int>(clamped * width * 8 + 0.5);
+  const int eighths = static_cast<int>(std::lround(clamped * width * 8));
   std::string out;
   for (int i = 0; i < eighths / 8; ++i) out += "█";
   return out + parts[eighths % 8];

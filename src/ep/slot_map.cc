@@ -21,7 +21,8 @@ SlotMap::SlotMap(const Topology& topology, const LayerPlacement& layer, int own_
   for (int rank = 0; rank < topology.ranks(); ++rank) {
     for (int local = 0; local < topology.rank_slots[static_cast<size_t>(rank)]; ++local, ++slot) {
       Range& r = ranges_[static_cast<size_t>(layer.slot_to_expert[static_cast<size_t>(slot)])];
-      replicas_[static_cast<size_t>(r.begin + r.count++)] = {rank, local};
+      const int at = r.begin + r.count++;
+      replicas_[static_cast<size_t>(at)] = {rank, local};
       if (rank == own_rank && r.own_slot < 0) r.own_slot = local;
     }
   }

@@ -21,7 +21,7 @@ std::string shown(const Json& json) {
 }
 
 // A JSON value takes 16 bytes in its parent, a list or object some 64 more.
-uint64_t parsed_bytes(const std::string& text) {
+uint64_t parsed_bytes(std::string_view text) {
   uint64_t values = 0, containers = 0;
   for (const char c : text) {
     values += c == ',';
@@ -67,7 +67,7 @@ Status check_size(size_t layers, size_t experts, const std::string& place,
 
 }  // namespace
 
-Expected<Json> parse_bounded_json(std::string text, const std::string& where) {
+Expected<Json> parse_bounded_json(std::string_view text, const std::string& where) {
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
     return invalid_input("the file is empty, not JSON", where);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -12,7 +13,7 @@ namespace wingspan {
 
 // Refuses text whose parsed form would take far more memory than the text (10 × + 100 MB), then
 // parses it, bounded as base/json.h says.
-Expected<Json> parse_bounded_json(std::string text, const std::string& where);
+Expected<Json> parse_bounded_json(std::string_view text, const std::string& where);
 
 // [layers][experts] of one step. `place` names it in errors ("load[3]").
 Expected<CountTable> count_table(const Json& json, const std::string& place,

@@ -145,7 +145,7 @@ Status add_records(const Records& records, const std::string& where,
   return {};
 }
 
-RecordedLoad of_windows(std::map<int64_t, CountTable> windows) {
+RecordedLoad of_windows(std::map<int64_t, CountTable>&& windows) {
   std::vector<CountTable> tables;
   for (auto& [id, table] : windows) tables.push_back(std::move(table));
   return of_tables(std::move(tables));

@@ -132,8 +132,9 @@ MemoryPlan predict_memory(const MemoryQuestion& question) {
   const int64_t one = expert_bytes(config, question.compute, question.checkpoint_dtype);
   const auto layers = static_cast<int64_t>(config.moe_layers().size());
   for (int r = 0; r < question.local_ranks && layers > 0; ++r) {
-    const auto rank = static_cast<size_t>(question.first_rank + r);
-    plan.expert_weights += layers * question.placement->topology.rank_slots[rank] * one;
+    const int rank = question.first_rank + r;
+    plan.expert_weights +=
+        layers * question.placement->topology.rank_slots[static_cast<size_t>(rank)] * one;
   }
   const int64_t tokens = (question.kv_tokens_per_rank + kKvBlock - 1) / kKvBlock * kKvBlock;
   plan.kv_cache = question.local_ranks * tokens * kv_bytes_per_token(config, question.compute);
