@@ -39,7 +39,8 @@ class Builder {
     const std::vector<int> waits =
         frontier.aggregated ? space_.prefill_wait_steps : std::vector<int>{1};
     for (const int tp : space_.attention_tps) {
-      if (frontier.ep % tp != 0) continue;
+      // All of the group or nothing: what lies between is neither published nor measured.
+      if (tp != 1 && tp != frontier.ep) continue;
       for (const int slots : slot_choices(space_.experts, frontier.ep)) {
         for (const int depth : space_.mtp_depths) {
           for (const int wait : waits) {

@@ -5,11 +5,13 @@
 #include <map>
 #include <memory>
 
+#include "base/rng.h"
+
 namespace wingspan {
 namespace {
 
 constexpr int kMeasured = 2000;        // requests, at least
-constexpr double kManyLive = 12000;    // sequences beyond which a slice stands for the whole
+constexpr double kManyLive = 8000;     // sequences beyond which a slice stands for the whole
 constexpr double kDerate = 0.95;       // of the batch, per attempt
 constexpr int kAttempts = 5;           // at one deployment
 constexpr int kSimulations = 12;       // in all
@@ -37,7 +39,8 @@ class StepTable {
 };
 
 SimDeployment deployment_of(const ServingModel& model, const SearchLimits& limits,
-                            const Candidate& c, const std::shared_ptr<StepTable>& steps) {
+                            const Candidate& c, double share,
+                            const std::shared_ptr<StepTable>& steps) {
   SimDeployment d;
   const double places = model.max_batch_per_gpu(c.decode, c.aggregated) * c.decode.attention_tp;
   d.decode.instances = c.decode_instances;
@@ -55,8 +58,11 @@ SimDeployment deployment_of(const ServingModel& model, const SearchLimits& limit
     return d;
   }
   const PrefillFigures f = model.prefill(c.prefill);
-  d.prefill.servers = c.prefill_instances * f.lanes;
-  d.prefill.service_s = [=](double tokens) { return f.lanes * tokens * computed / f.tokens_per_s; };
+  const double servers = c.prefill_instances * f.lanes * share;
+  d.prefill.servers = std::max(1, static_cast<int>(std::lround(servers)));
+  // A rounded number of servers works at the speed that keeps their load.
+  const double token_s = f.lanes * computed / f.tokens_per_s * (d.prefill.servers / servers);
+  d.prefill.service_s = [token_s](double tokens) { return token_s * tokens; };
   d.prefill.handoff_s = [handoff_s = f.handoff_ms * 1e-3 / limits.isl](double tokens) {
     return handoff_s * tokens;
   };
@@ -67,19 +73,29 @@ double live_requests(const SearchLimits& limits, const Candidate& c) {
   return c.requests_per_s * (c.ttft_ms.mean + limits.osl * c.itl_ms.mean) * 1e-3;
 }
 
-// A whole number of instances that is an equal part of the deployment, small enough to simulate.
-int slices(const SearchLimits& limits, const Candidate& c) {
-  int parts = 1;
-  for (int n = 2; n <= c.decode_instances; ++n) {
-    if (c.decode_instances % n != 0 || c.prefill_instances % n != 0) continue;
-    if (live_requests(limits, c) / parts > kManyLive) parts = n;
-  }
-  return parts;
+// Decode instances to simulate: all, or so many of a large deployment that they stand for it.
+int simulated_instances(const SearchLimits& limits, const Candidate& c) {
+  const double share = kManyLive / live_requests(limits, c);
+  return share >= 1 ? c.decode_instances
+                    : std::max(1, static_cast<int>(c.decode_instances * share));
 }
 
 bool same_kind(const Candidate& a, const Candidate& b) {
   return a.aggregated == b.aggregated && a.decode.ep == b.decode.ep &&
          a.decode.attention_tp == b.decode.attention_tp;
+}
+
+// Requests that are somewhere in their output at time 0: what a deployment holds at any moment.
+std::vector<SimRequest> half_done(const WorkloadOptions& w, int count) {
+  Rng rng(w.seed, 3);
+  std::vector<SimRequest> out;
+  out.reserve(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const auto made = static_cast<int64_t>(rng.uniform() * w.osl);
+    const int64_t left = std::max<int64_t>(1, std::llround(w.osl) - made);
+    out.push_back({0, std::llround(w.isl) + made, left});
+  }
+  return out;
 }
 
 class Decider {
@@ -152,29 +168,35 @@ class Decider {
 Confirmation confirm_candidate(const ServingModel& model, const SearchLimits& limits,
                                const Candidate& candidate, const ConfirmOptions& options) {
   Candidate c = candidate;
-  const int parts = slices(limits, c);
-  c.decode_instances /= parts;
-  c.prefill_instances /= parts;
-  c.requests_per_s /= parts;
+  const double share =
+      static_cast<double>(simulated_instances(limits, c)) / candidate.decode_instances;
+  c.decode_instances = simulated_instances(limits, candidate);
+  c.requests_per_s *= share;
   const double live = live_requests(limits, c);
-  // A lifetime to fill up, what is measured, and a lifetime in which the load does not fall.
-  const int warm = static_cast<int>(1.6 * live) + 100;
+  const auto running = static_cast<int>(c.batch_per_gpu * c.decode.ep * c.decode_instances);
+  // Settle from the assumed steady state, measure, and keep the load up until all are done.
+  const int settle = static_cast<int>(0.4 * live) + 200;
   const int measured = std::max(kMeasured, static_cast<int>(live / 4));
   WorkloadOptions w;
   w.arrivals = options.arrivals;
   w.rate_rps = c.requests_per_s;
-  w.requests = warm + measured + static_cast<int>(1.2 * live) + 100;
+  w.requests = settle + measured + static_cast<int>(1.3 * live) + 100;
   w.isl = limits.isl;
   w.osl = limits.osl;
   w.length_cv = options.length_cv;
   w.seed = options.seed;
-  const auto requests = make_workload(w, options.trace);
+  std::vector<SimRequest> requests = half_done(w, running);
+  const std::vector<SimRequest> arriving = make_workload(w, options.trace);
+  requests.insert(requests.end(), arriving.begin(), arriving.end());
   const auto steps = std::make_shared<StepTable>(model, c);
-  const SimDeployment deployment = deployment_of(model, limits, c, steps);
+  const SimDeployment deployment = deployment_of(model, limits, c, share, steps);
+  const int first = running + settle;
   Confirmation out;
-  out.result =
-      simulate(deployment, requests,
-               {.first_measured = warm, .last_measured = warm + measured, .seed = options.seed});
+  out.result = simulate(deployment, requests,
+                        {.first_measured = first,
+                         .last_measured = first + measured,
+                         .running_at_start = running,
+                         .seed = options.seed});
   const double p = limits.percentile / 100;
   out.requests = measured;
   out.ttft_ms = out.result.ttft_ms.quantile(p);

@@ -25,9 +25,8 @@ SchedulerLimits limits_of(const DecodePool& pool) {
 
 }  // namespace
 
-DecodeInstance::DecodeInstance(const DecodePool& pool, bool aggregated, uint64_t seed,
-                               uint64_t stream)
-    : pool_(pool), aggregated_(aggregated), rng_(seed, stream), scheduler_(limits_of(pool)) {
+DecodeInstance::DecodeInstance(const DecodePool& pool, uint64_t seed, uint64_t stream)
+    : pool_(pool), rng_(seed, stream), scheduler_(limits_of(pool)) {
   WS_CHECK(pool.accepted_per_step >= 1, "{} tokens a step", pool.accepted_per_step);
 }
 
@@ -43,23 +42,23 @@ int64_t DecodeInstance::steps_for(int64_t tokens) {
   return steps;
 }
 
-void DecodeInstance::submit(int request, const SimRequest& shape) {
+void DecodeInstance::submit(int request, const SimRequest& shape, bool read) {
   const int64_t steps = steps_for(shape.output_tokens);
   // The scheduler makes one token a step; KV blocks are kept for all tokens from the start.
   const int64_t before = shape.prompt_tokens + shape.output_tokens - steps;
   const auto added = scheduler_.add({before, steps});
   WS_CHECK(added.has_value());
-  sequences_.push_back({request, before, steps, static_cast<double>(shape.prompt_tokens)});
+  sequences_.push_back({request, before, steps, static_cast<double>(shape.prompt_tokens), read});
 }
 
-bool DecodeInstance::add(int request, const SimRequest& shape) {
+bool DecodeInstance::add(int request, const SimRequest& shape, bool read) {
   const SchedulerLimits l = limits_of(pool_);
   const int64_t positions = shape.prompt_tokens + shape.output_tokens;
   if ((positions - 1) / l.kv_block + 1 > l.kv_blocks_per_rank) return false;
-  if (aggregated_ && pool_.prefill_wait_steps > 1) {
+  if (!read && pool_.prefill_wait_steps > 1) {
     held_.push_back({request, shape});
   } else {
-    submit(request, shape);
+    submit(request, shape, read);
   }
   return true;
 }
@@ -69,7 +68,7 @@ double DecodeInstance::begin_step() {
   const bool idle = scheduler_.done();
   if (next_held_ < held_.size() && (idle || step_ % pool_.prefill_wait_steps == 0)) {
     for (; next_held_ < held_.size(); ++next_held_) {
-      submit(held_[next_held_].request, held_[next_held_].shape);
+      submit(held_[next_held_].request, held_[next_held_].shape, false);
     }
     held_.clear();
     next_held_ = 0;
@@ -96,7 +95,7 @@ double DecodeInstance::look_at_plan() {
       const int64_t made = first ? 0 : item.first_position - s.positions_before + 1;
       if (first) finished_.first_tokens.push_back(s.request);
       if (made + 1 >= s.steps) finished_.done.push_back(s.request);
-      if (first && aggregated_) {
+      if (first && !s.read) {
         prompt_rows += s.prompt;
         ++reading;
       } else {

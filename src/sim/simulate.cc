@@ -61,8 +61,8 @@ Simulation::Simulation(const SimDeployment& deployment, const std::vector<SimReq
            "requests {} to {} of {}", options.first_measured, options.last_measured,
            requests.size());
   for (int i = 0; i < deployment.decode.instances; ++i) {
-    decode_.push_back(std::make_unique<DecodeInstance>(deployment.decode, aggregated(),
-                                                       options.seed, static_cast<uint64_t>(i)));
+    decode_.push_back(std::make_unique<DecodeInstance>(deployment.decode, options.seed,
+                                                       static_cast<uint64_t>(i)));
   }
   counted_to_ns_ = measured_from();
   unsettled_ = options.last_measured - options.first_measured;
@@ -98,7 +98,8 @@ void Simulation::give_to_decode(int request) {
   const auto least =
       std::min_element(decode_.begin(), decode_.end(),
                        [](const auto& a, const auto& b) { return a->live() < b->live(); });
-  if (!(*least)->add(request, requests_[static_cast<size_t>(request)])) {
+  if (!(*least)->add(request, requests_[static_cast<size_t>(request)],
+                     !aggregated() || request < options_.running_at_start)) {
     ++refused_;
     settle(request);
     return;
@@ -134,7 +135,7 @@ void Simulation::handle(const SimEvent& event) {
         events_.add(std::max(events_.now_ns(), requests_[next].arrival_ns), SimEventKind::kArrival,
                     event.who + 1);
       }
-      if (aggregated()) {
+      if (aggregated() || event.who < options_.running_at_start) {
         give_to_decode(event.who);
       } else {
         prefill_queue_.push_back(event.who);

@@ -44,6 +44,9 @@ struct SimDeployment {
 struct SimOptions {
   // Requests [first_measured, last_measured) count; the run ends when all of them have finished.
   int first_measured = 0, last_measured = 0;
+  // The first so many requests are in decode from the start, so that a run begins near its steady
+  // state: they wait for nothing, and their prompts cost no time.
+  int running_at_start = 0;
   uint64_t seed = 1;
   int64_t max_steps = 4000000;  // over all instances; more: the result says `cut_off`
 };
