@@ -7,18 +7,6 @@
 namespace wingspan {
 namespace {
 
-const char* overlap_name(StepOverlap overlap) {
-  switch (overlap) {
-    case StepOverlap::kSingleBatch:
-      return "single_batch";
-    case StepOverlap::kTwoBatch:
-      return "two_batch";
-    case StepOverlap::kNone:
-      break;
-  }
-  return "none";
-}
-
 OrderedJson quantiles_json(const Quantiles& q) {
   return {{"mean", q.mean}, {"p50", q.p50}, {"p95", q.p95}, {"p99", q.p99}};
 }
@@ -41,41 +29,10 @@ TokenCost token_cost(const Candidate& c, const CandidateContext& context) {
   return {usd_s / output * 1e6, usd_s / input * 1e6, usd_s / (input + output) * 1e6};
 }
 
-OrderedJson scenario_json(const Candidate& c, const CandidateContext& context) {
-  OrderedJson s;
-  s["phase"] = c.aggregated ? "aggregated" : "disaggregated";
-  s["gpus"] = c.gpus;
-  if (!c.aggregated) {
-    s["prefill_gpus"] = c.prefill_instances * c.prefill.ep;
-    s["decode_gpus"] = c.decode_instances * c.decode.ep;
-    s["prefill_ep"] = c.prefill.ep;
-  }
-  s["ep"] = c.decode.ep;
-  s["attention_dp"] = c.decode.attention_ranks();
-  s["attention_tp"] = c.decode.attention_tp;
-  s["slots"] = c.decode.slots;
-  s["batch_per_gpu"] = c.batch_per_gpu;
-  s["isl"] = context.isl;
-  s["osl"] = context.osl;
-  s["cached_fraction"] = context.cached_fraction;
-  s["dtype"] = {{"experts", context.experts},
-                {"attention", context.attention},
-                {"kv", context.kv},
-                {"dispatch", context.dispatch},
-                {"combine", context.combine}};
-  if (c.decode.mtp_depth > 0) {
-    s["mtp"] = {{"k", c.decode.mtp_depth}, {"accepted_per_step", c.accepted_per_step}};
-  }
-  s["overlap"] = overlap_name(c.decode.overlap);
-  s["eplb"] = context.eplb;
-  if (c.aggregated) s["prefill_wait_steps"] = c.decode.prefill_wait_steps;
-  return s;
-}
-
 OrderedJson candidate_json(const Candidate& c, const CandidateContext& context) {
   const TokenCost cost = token_cost(c, context);
   OrderedJson j;
-  j["scenario"] = scenario_json(c, context);
+  j["scenario"] = context.scenario(c);
   j["prefill"] = {{"instances", c.prefill_instances},
                   {"gpus_per_instance", c.aggregated ? 0 : c.prefill.ep},
                   {"ep", c.aggregated ? 0 : c.prefill.ep}};

@@ -1,8 +1,8 @@
 // Candidates as JSON, with the scenario that predicts them.
 #pragma once
 
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "base/json.h"
 #include "plan/search.h"
@@ -11,14 +11,12 @@ namespace wingspan {
 
 // What all candidates of a search have in common, beside its limits.
 struct CandidateContext {
-  double isl = 0, osl = 0, cached_fraction = 0;
-  std::string experts, attention, kv, dispatch, combine;  // number formats
-  std::string eplb = "static";
+  double isl = 0, osl = 0;
   double usd_gpu_hour = 0;  // 0: not known, costs are null
+  // A complete scenario of the planner, from which it predicts the candidate's figures.
+  std::function<OrderedJson(const Candidate&)> scenario;
 };
 
-// A complete scenario of the planner, from which it predicts the candidate's figures.
-OrderedJson scenario_json(const Candidate& candidate, const CandidateContext& context);
 OrderedJson candidate_json(const Candidate& candidate, const CandidateContext& context);
 
 // "3:2", in lowest terms of the instances; aggregated: "-".

@@ -11,42 +11,29 @@
 namespace wingspan {
 namespace {
 
-struct Prefill {
-  PrefillShape shape;
-  PrefillFigures figures;
-};
-
 // The second half: groups and prefill instances together, within a number of GPUs.
 class Composer {
  public:
-  Composer(const ServingModel& model, const SearchLimits& limits, int gpus, double relax)
-      : model_(model), limits_(limits), gpus_(gpus), ttft_limit_(limits.ttft_ms * relax) {}
-
-  // Of each width the fastest; those that do not fit are counted.
-  void add_prefills(const std::vector<PrefillShape>& shapes) {
-    for (const PrefillShape& shape : shapes) {
-      const PrefillFigures figures = model_.prefill(shape);
-      if (!figures.fits) {
-        ++rejected.memory;
-        continue;
-      }
-      const auto same = std::find_if(prefills_.begin(), prefills_.end(),
-                                     [&](const Prefill& p) { return p.shape.ep == shape.ep; });
-      if (same == prefills_.end()) {
-        prefills_.push_back({shape, figures});
-      } else if (figures.tokens_per_s > same->figures.tokens_per_s) {
-        *same = {shape, figures};
-      }
-    }
-  }
+  Composer(const ServingModel& model, const SearchSpace& space, const SearchLimits& limits,
+           int gpus, double relax)
+      : model_(model),
+        space_(space),
+        limits_(limits),
+        gpus_(gpus),
+        ttft_limit_(limits.ttft_ms * relax) {}
 
   void add(const GroupFrontier& frontier, int gpus_without_budget) {
     for (const GroupPoint& point : frontier.points) {
       if (frontier.aggregated) {
         add_aggregated(point, gpus_without_budget);
       } else {
-        for (const Prefill& prefill : prefills_) {
-          add_disaggregated(point, prefill, gpus_without_budget);
+        for (const PrefillShape& prefill : space_.prefills) {
+          const PrefillFigures figures = model_.prefill(prefill, point.shape);
+          if (!figures.fits) {
+            ++rejected.memory;
+            continue;
+          }
+          add_disaggregated(point, prefill, figures, gpus_without_budget);
         }
       }
     }
@@ -71,8 +58,8 @@ class Composer {
   double tokens() const { return limits_.isl * (1 - limits_.cached_fraction); }
 
   // Prefill instances that a rate needs with the headroom free.
-  int prefill_instances(double rate, const Prefill& prefill) const {
-    const double needed = rate * tokens() / (prefill.figures.tokens_per_s * (1 - limits_.headroom));
+  int prefill_instances(double rate, const PrefillFigures& prefill) const {
+    const double needed = rate * tokens() / (prefill.tokens_per_s * (1 - limits_.headroom));
     return std::max(1, static_cast<int>(std::ceil(needed - 1e-9)));
   }
 
@@ -102,16 +89,17 @@ class Composer {
     take(c);
   }
 
-  void add_disaggregated(const GroupPoint& point, const Prefill& prefill, int gpus_without_budget) {
-    const int group = point.shape.ep, instance = prefill.shape.ep;
+  void add_disaggregated(const GroupPoint& point, const PrefillShape& prefill,
+                         const PrefillFigures& figures, int gpus_without_budget) {
+    const int group = point.shape.ep, instance = prefill.ep;
     if (too_many(group + instance, gpus_without_budget)) return;
     Candidate c;
     c.decode = point.shape;
-    c.prefill = prefill.shape;
+    c.prefill = prefill;
     c.batch_per_gpu = point.batch_per_gpu;
     if (limits_.rate_rps) {
       const double needed = std::ceil(*limits_.rate_rps / point.requests_per_s - 1e-9);
-      const int prefills = prefill_instances(*limits_.rate_rps, prefill);
+      const int prefills = prefill_instances(*limits_.rate_rps, figures);
       const double used = needed * group + static_cast<double>(prefills) * instance;
       if (too_many(used, gpus_without_budget)) return;
       c.decode_instances = std::max(1, static_cast<int>(needed));
@@ -122,12 +110,11 @@ class Composer {
     }
     // The more groups, the more throughput: count down to the first number that fits.
     const double prefill_gpus_each = point.requests_per_s * tokens() /
-                                     (prefill.figures.tokens_per_s * (1 - limits_.headroom)) *
-                                     instance;
+                                     (figures.tokens_per_s * (1 - limits_.headroom)) * instance;
     int groups = static_cast<int>(gpus_ / (group + prefill_gpus_each)) + 1;
     for (; groups >= 1; --groups) {
       c.decode_instances = groups;
-      c.prefill_instances = prefill_instances(groups * point.requests_per_s, prefill);
+      c.prefill_instances = prefill_instances(groups * point.requests_per_s, figures);
       if (groups * group + c.prefill_instances * instance > gpus_) continue;
       if (add_prefills_until_fast(c)) return;
     }
@@ -158,10 +145,10 @@ class Composer {
   }
 
   const ServingModel& model_;
+  const SearchSpace& space_;
   const SearchLimits& limits_;
   int gpus_;
   double ttft_limit_;
-  std::vector<Prefill> prefills_;
 };
 
 // Sorted by falling speed, kept where throughput rises strictly, turned round.
@@ -200,8 +187,7 @@ Pass run_pass(const ServingModel& model, const SearchSpace& space, const SearchL
               int gpus, double relax_ttft, double relax_itl) {
   Pass pass;
   const FrontierReport groups = group_frontiers(model, space, limits, relax_itl);
-  Composer composer(model, limits, gpus, relax_ttft);
-  composer.add_prefills(space.prefills);
+  Composer composer(model, space, limits, gpus, relax_ttft);
   for (const GroupFrontier& frontier : groups.frontiers) composer.add(frontier, limits.gpus);
   SearchResult& r = pass.result;
   r.rejected = composer.rejected;

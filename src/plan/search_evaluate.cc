@@ -18,17 +18,18 @@ double lognormal_factor(double variation, double p) {
 
 // Waiting for a lane, the prompt itself, the hand-off, the first step.
 Quantiles prefill_ttft_ms(const ServingModel& model, const SearchLimits& l, const Candidate& c) {
-  const PrefillFigures f = model.prefill(c.prefill);
+  const PrefillFigures f = model.prefill(c.prefill, c.decode);
   const double tokens = l.isl * (1 - l.cached_fraction);
   const double service_ms = f.lanes * tokens / f.tokens_per_s * 1e3;
   const QueueLoad load{c.prefill_instances * f.lanes, service_ms * 1e-3, c.prefill_utilisation,
                        l.arrival_variation, l.length_variation};
   const double rest_ms = service_ms + f.handoff_ms + c.step_ms;
-  // A long wait and a long prompt seldom meet: their excesses add as squares.
+  // A long wait and a long prompt seldom meet: their excesses add as squares. The step that runs
+  // when a prompt arrives has up to a whole step to go.
   const auto quantile = [&](double p) {
     const double wait = wait_quantile_s(load, p) * 1e3;
     const double longer = service_ms * (lognormal_factor(l.length_variation, p) - 1);
-    return rest_ms + (longer > 0 ? std::hypot(wait, longer) : wait + longer);
+    return rest_ms + p * c.step_ms + (longer > 0 ? std::hypot(wait, longer) : wait + longer);
   };
   return {wait_mean_s(load) * 1e3 + rest_ms, quantile(0.5), quantile(0.95), quantile(0.99),
           quantile(l.percentile / 100)};
@@ -90,7 +91,8 @@ Candidate evaluate_candidate(const ServingModel& model, const SearchLimits& l,
     return c;
   }
   const double tokens = c.requests_per_s * l.isl * (1 - l.cached_fraction);
-  c.prefill_utilisation = tokens / (c.prefill_instances * model.prefill(c.prefill).tokens_per_s);
+  c.prefill_utilisation =
+      tokens / (c.prefill_instances * model.prefill(c.prefill, c.decode).tokens_per_s);
   c.ttft_ms = prefill_ttft_ms(model, l, c);
   return c;
 }

@@ -27,12 +27,7 @@ SearchSpace default_space(int experts, int gpus, int scaleup_domain, bool mtp) {
   }
   space.mtp_depths = mtp ? std::vector<int>{0, 1, 2, 3} : std::vector<int>{0};
   for (int tp = 1; tp <= std::min(8, scaleup_domain); tp *= 2) space.attention_tps.push_back(tp);
-  for (int ep = 1; ep <= std::min(gpus, 64); ep *= 2) {
-    for (const StepOverlap overlap : {StepOverlap::kNone, StepOverlap::kTwoBatch}) {
-      if (ep == 1 && overlap != StepOverlap::kNone) continue;
-      space.prefills.push_back({.ep = ep, .overlap = overlap});
-    }
-  }
+  for (int ep = 1; ep <= std::min(gpus, 64); ep *= 2) space.prefills.push_back({ep});
   space.prefill_wait_steps = {1, 10};
   return space;
 }

@@ -25,8 +25,6 @@ struct DecodeShape {
 
 struct PrefillShape {
   int ep = 1;
-  double tokens_per_gpu = 16384;  // of one forward pass
-  StepOverlap overlap = StepOverlap::kNone;
   bool operator==(const PrefillShape&) const = default;
 };
 
@@ -35,6 +33,11 @@ struct StepFigures {
   double itl_ms = 0;   // mean; aggregated: with the stalls
   double accepted_per_step = 1;
   std::string bound_by;
+};
+
+struct StepPart {
+  std::string name;  // of predict's breakdown
+  double ms = 0;
 };
 
 struct PrefillFigures {
@@ -55,7 +58,10 @@ class ServingModel {
   // Mean context: the workload's isl + osl/2, or `context` where it is > 0.
   virtual StepFigures step(const DecodeShape& shape, double batch_per_gpu, bool aggregated,
                            double context = 0) const = 0;
-  virtual PrefillFigures prefill(const PrefillShape& shape) const = 0;
+  // The parts of a step that take time (what overlap hides is left out of them).
+  virtual std::vector<StepPart> parts(const DecodeShape& shape, double batch_per_gpu) const = 0;
+  // Beside decode groups of that shape: a deployment has one mode of overlap.
+  virtual PrefillFigures prefill(const PrefillShape& shape, const DecodeShape& decode) const = 0;
   // Seconds that one prompt token takes on a GPU of an aggregated group.
   virtual double prompt_token_s(const DecodeShape& shape) const = 0;
 };

@@ -57,7 +57,7 @@ SimDeployment deployment_of(const ServingModel& model, const SearchLimits& limit
     d.decode.prefill_wait_steps = c.decode.prefill_wait_steps;
     return d;
   }
-  const PrefillFigures f = model.prefill(c.prefill);
+  const PrefillFigures f = model.prefill(c.prefill, c.decode);
   const double servers = c.prefill_instances * f.lanes * share;
   d.prefill.servers = std::max(1, static_cast<int>(std::lround(servers)));
   // A rounded number of servers works at the speed that keeps their load.

@@ -30,7 +30,12 @@ class MadeUp : public ServingModel {
     f.bound_by = "weights";
     return f;
   }
-  PrefillFigures prefill(const PrefillShape& s) const override {
+  std::vector<StepPart> parts(const DecodeShape& s, double batch) const override {
+    return {{"attention", 2 + row_ms * batch},
+            {"experts", weights_ms / s.ep * s.slots / 256},
+            {"dispatch", s.ep > 1 ? exchange_ms : 0}};
+  }
+  PrefillFigures prefill(const PrefillShape& s, const DecodeShape&) const override {
     return {s.ep >= 2, prefill_tokens_per_s_gpu * s.ep * (1 - 0.01 * s.ep), s.ep, 5};
   }
   double prompt_token_s(const DecodeShape&) const override { return prompt_ms_per_token * 1e-3; }
