@@ -106,6 +106,26 @@ class RealFiles final : public Files {
 
   Status write_atomically(const std::string& path,
                           const std::function<Status(FileSink&)>& fill) const override {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) return write_into(path, fill);
+    // A link stays a link: what it points at is replaced.
+    std::error_code no_link;
+    const fs::path target = fs::canonical(path, no_link);
+    return replace(no_link ? path : target.string(), fill);
+  }
+
+ private:
+  // A device or a pipe takes what is written to it; renaming over it would take it away.
+  static Status write_into(const std::string& path, const std::function<Status(FileSink&)>& fill) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return io_error("can't open for writing: " + errno_text(), path);
+    PosixSink sink(fd, path);
+    Status status = fill(sink);
+    if (::close(fd) != 0 && status) status = io_error("writing failed: " + errno_text(), path);
+    return status;
+  }
+
+  static Status replace(const std::string& path, const std::function<Status(FileSink&)>& fill) {
     std::string temporary = path + ".tmp-XXXXXX";
     const int fd = ::mkstemp(temporary.data());
     if (fd < 0) {

@@ -77,9 +77,8 @@ Expected<SearchLimits> search_limits(const SearchOptions& o, const SearchInputs&
   l.arrival_variation = confirm.arrivals == Arrivals::kTrace ? arrival_variation(confirm.trace)
                                                              : arrival_variation(confirm.arrivals);
   if (o.budget_usd_hour && !(inputs.usd_gpu_hour > 0)) {
-    return invalid_input(
-        fmt::format("{} has no price in column {}", inputs.hardware, inputs.price_column),
-        "--budget-usd-hour", "choose another column with --price");
+    return invalid_input("the price of " + inputs.formulas->gpu().name + " is not known",
+                         "--budget-usd-hour", "give --hardware as JSON with a price, or --gpus");
   }
   double gpus = o.gpus ? static_cast<double>(*o.gpus) : kMaxGpus;
   if (!o.gpus) gpus = std::min(gpus, std::floor(*o.budget_usd_hour / inputs.usd_gpu_hour + 1e-9));
@@ -129,7 +128,7 @@ Expected<SearchReport> run_search(const SearchOptions& o) {
   r.usd_per_kwh = o.usd_per_kwh;
   r.arrivals = o.arrivals;
   r.context = inputs.context;
-  const auto experts = static_cast<int>(model.model().experts);
+  const int experts = std::max(1, static_cast<int>(model.model().experts));
   const auto domain = static_cast<int>(model.gpu().scaleup_domain);
   const SearchSpace space =
       default_space(experts, r.limits.gpus, domain, model.model().mtp_layers > 0);

@@ -106,9 +106,9 @@ Expected<SearchInputs> search_inputs(const SearchOptions& o, int gpus) {
   in.context.isl = o.isl;
   in.context.osl = o.osl;
   in.context.usd_gpu_hour = gpu.usd_hour;
-  in.formulas = std::make_unique<PredictServing>(std::move(model), std::move(gpu), constants, base,
-                                                 std::move(imbalance));
-  in.context.scenario = [formulas = in.formulas.get()](const Candidate& c) {
+  in.formulas = std::make_shared<const PredictServing>(std::move(model), std::move(gpu), constants,
+                                                       base, std::move(imbalance));
+  in.context.scenario = [formulas = in.formulas](const Candidate& c) {
     return json_of_scenario(formulas->scenario_of(c));
   };
   return in;

@@ -11,8 +11,8 @@
 namespace wingspan {
 
 struct SearchOptions {
-  std::string model, hardware, load, html, svg, arrivals = "poisson", dtype = "auto",
-                                                eplb = "static", price = "neocloud";
+  std::string model, hardware, load, html, svg, constants;
+  std::string arrivals = "poisson", dtype = "auto", eplb = "static";
   std::optional<int64_t> gpus;
   double isl = 0, osl = 0, ttft_ms = 0, itl_ms = 0, percentile = 95;
   double cached_fraction = 0, length_cv = 0.2, usd_per_kwh = 0.1;
@@ -22,14 +22,13 @@ struct SearchOptions {
 };
 
 struct SearchInputs {
-  std::unique_ptr<PredictServing> formulas;
+  std::shared_ptr<const PredictServing> formulas;
   std::string price_column;
   double usd_gpu_hour = 0;  // 0: not known
   CandidateContext context;
 };
 
-// Errors (kInvalidInput) name the flag.
-// `gpus`: at most, where known.
+// `gpus`: at most, where known. Errors (kInvalidInput) name the flag.
 Expected<SearchInputs> search_inputs(const SearchOptions& options, int gpus);
 
 }  // namespace wingspan

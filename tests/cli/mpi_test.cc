@@ -62,19 +62,20 @@ TEST_F(Mpi, BadInputIsSaidOnce) {
   EXPECT_EQ(f.err.find("wingspan: error: ", first + 1), std::string::npos) << f.err;
 }
 
-// The run's own process group has one rank more than is signalled; the newest is rank 1.
+// Signals rank 1, the newest process of the run, once the run has begun to write text.
 std::string signalled(const char* signal) {
-  return std::string("mpirun --oversubscribe -n 2 ") + WINGSPAN_BINARY + " generate --model " +
-         source_path("models/wren") +
+  return std::string("text=$(mktemp); mpirun --oversubscribe -n 2 ") + WINGSPAN_BINARY +
+         " generate --model " + source_path("models/wren") +
          " --prompt a --prompt b --max-tokens 1000 --ignore-eos --kernel reference --threads 1 "
-         ">/dev/null & "
-         "run=$!; sleep 2; victim=$(ps -o pid= --ppid $run | tail -1); kill -" +
-         signal + " $victim; wait $run; echo code $?";
+         ">$text & run=$!; "
+         "for i in $(seq 300); do [ -s $text ] && break; sleep 0.1; done; "
+         "victim=$(ps -o pid= --ppid $run | tail -1); kill -" +
+         signal + " $victim; wait $run; echo code $?; rm $text";
 }
 
 TEST_F(Mpi, AStoppedProcessIsNamed) {
   if (!have_program("ps")) GTEST_SKIP() << "no ps here";
-  const Finished f = run_process({"sh", "-c", signalled("STOP")}, 40);
+  const Finished f = run_process({"sh", "-c", signalled("STOP")}, 60);
   EXPECT_FALSE(f.timed_out);
   EXPECT_NE(f.err.find("stopped answering in "), std::string::npos) << f.err;
   EXPECT_NE(f.out.find("code 1\n"), std::string::npos) << f.out;
@@ -82,7 +83,7 @@ TEST_F(Mpi, AStoppedProcessIsNamed) {
 
 TEST_F(Mpi, ADeadProcessIsNamed) {
   if (!have_program("ps")) GTEST_SKIP() << "no ps here";
-  const Finished f = run_process({"sh", "-c", signalled("KILL")}, 40);
+  const Finished f = run_process({"sh", "-c", signalled("KILL")}, 60);
   EXPECT_FALSE(f.timed_out);
   EXPECT_NE(f.err.find(" ended in "), std::string::npos) << f.err;
   EXPECT_EQ(f.out.find("code 0"), std::string::npos) << f.out;
