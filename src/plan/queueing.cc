@@ -19,19 +19,17 @@ double erlang_c(int servers, double utilisation) {
   return blocked / (1 - utilisation * (1 - blocked));
 }
 
-double wait_mean_s(const QueueLoad& load) {
-  if (load.utilisation >= 1) return std::numeric_limits<double>::infinity();
+QueueWait queue_wait(const QueueLoad& load) {
+  if (load.utilisation >= 1) return {1, std::numeric_limits<double>::infinity()};
   const double c = erlang_c(load.servers, load.utilisation);
-  return (load.arrival_variation + load.service_variation) / 2 * c * load.service_s /
-         (load.servers * (1 - load.utilisation));
+  return {c, (load.arrival_variation + load.service_variation) / 2 * c * load.service_s /
+                 (load.servers * (1 - load.utilisation))};
 }
 
-double wait_quantile_s(const QueueLoad& load, double p) {
+double QueueWait::quantile_s(double p) const {
   WS_CHECK(p >= 0 && p < 1, "p = {}", p);
-  if (load.utilisation >= 1) return std::numeric_limits<double>::infinity();
-  const double c = erlang_c(load.servers, load.utilisation);
-  if (c <= 1 - p) return 0;
-  return wait_mean_s(load) / c * std::log(c / (1 - p));
+  if (waits_share <= 1 - p) return 0;
+  return mean_s / waits_share * std::log(waits_share / (1 - p));
 }
 
 double normal_quantile(double p) {

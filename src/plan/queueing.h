@@ -17,10 +17,18 @@ struct QueueLoad {
 
 // Probability that an arrival has to wait in M/M/c; 1 from utilisation 1 on.
 double erlang_c(int servers, double utilisation);
-// Mean time in the queue, without the service; infinite from utilisation 1 on.
-double wait_mean_s(const QueueLoad& load);
-// The p-quantile of the same, 0 ≤ p < 1: max(0, m/C · ln(C/(1−p))), m the mean wait, C Erlang's.
-double wait_quantile_s(const QueueLoad& load, double p);
+// The wait of one load, Erlang's C computed once.
+struct QueueWait {
+  double waits_share = 0;  // Erlang's C
+  double mean_s = 0;       // without the service; infinite from utilisation 1 on
+  // 0 ≤ p < 1: max(0, mean/C · ln(C/(1−p))).
+  double quantile_s(double p) const;
+};
+QueueWait queue_wait(const QueueLoad& load);
+inline double wait_mean_s(const QueueLoad& load) { return queue_wait(load).mean_s; }
+inline double wait_quantile_s(const QueueLoad& load, double p) {
+  return queue_wait(load).quantile_s(p);
+}
 
 // z with P(standard normal ≤ z) = p, for p in (0, 1).
 double normal_quantile(double p);

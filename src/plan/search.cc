@@ -93,6 +93,14 @@ class Composer {
                          const PrefillFigures& figures, int gpus_without_budget) {
     const int group = point.shape.ep, instance = prefill.ep;
     if (too_many(group + instance, gpus_without_budget)) return;
+    // What no queue can shorten: the prompt itself, its hand-off, the first step.
+    const double least_ms = figures.lanes * tokens() / figures.tokens_per_s * 1e3 +
+                            figures.handoff_ms + point.figures.step_ms;
+    if (least_ms > ttft_limit_) {
+      if (least_ttft_ms == 0 || least_ms < least_ttft_ms) least_ttft_ms = least_ms;
+      ++rejected.ttft;
+      return;
+    }
     Candidate c;
     c.decode = point.shape;
     c.prefill = prefill;
@@ -112,11 +120,13 @@ class Composer {
     const double prefill_gpus_each = point.requests_per_s * tokens() /
                                      (figures.tokens_per_s * (1 - limits_.headroom)) * instance;
     int groups = static_cast<int>(gpus_ / (group + prefill_gpus_each)) + 1;
-    for (; groups >= 1; --groups) {
+    // From the first that fits on, larger strides: only the queue is to be shortened.
+    for (int stride = 1; groups >= 1; groups -= stride) {
       c.decode_instances = groups;
       c.prefill_instances = prefill_instances(groups * point.requests_per_s, figures);
       if (groups * group + c.prefill_instances * instance > gpus_) continue;
       if (add_prefills_until_fast(c)) return;
+      stride = std::max(1, groups / 8);
     }
   }
 
@@ -160,7 +170,8 @@ std::vector<Candidate> pareto_front(std::vector<Candidate> pool) {
   });
   std::vector<Candidate> front;
   for (Candidate& c : pool) {
-    if (front.empty() || c.tokens_per_s_per_gpu > front.back().tokens_per_s_per_gpu) {
+    // Equal but for rounding is equal.
+    if (front.empty() || c.tokens_per_s_per_gpu > front.back().tokens_per_s_per_gpu * (1 + 1e-9)) {
       front.push_back(std::move(c));
     }
   }

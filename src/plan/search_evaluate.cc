@@ -23,15 +23,16 @@ Quantiles prefill_ttft_ms(const ServingModel& model, const SearchLimits& l, cons
   const double service_ms = f.lanes * tokens / f.tokens_per_s * 1e3;
   const QueueLoad load{c.prefill_instances * f.lanes, service_ms * 1e-3, c.prefill_utilisation,
                        l.arrival_variation, l.length_variation};
+  const QueueWait queue = queue_wait(load);
   const double rest_ms = service_ms + f.handoff_ms + c.step_ms;
   // A long wait and a long prompt seldom meet: their excesses add as squares. The step that runs
   // when a prompt arrives has up to a whole step to go.
   const auto quantile = [&](double p) {
-    const double wait = wait_quantile_s(load, p) * 1e3;
+    const double wait = queue.quantile_s(p) * 1e3;
     const double longer = service_ms * (lognormal_factor(l.length_variation, p) - 1);
     return rest_ms + p * c.step_ms + (longer > 0 ? std::hypot(wait, longer) : wait + longer);
   };
-  return {wait_mean_s(load) * 1e3 + rest_ms, quantile(0.5), quantile(0.95), quantile(0.99),
+  return {queue.mean_s * 1e3 + rest_ms, quantile(0.5), quantile(0.95), quantile(0.99),
           quantile(l.percentile / 100)};
 }
 

@@ -6,8 +6,8 @@ namespace wingspan {
 
 namespace {
 
-constexpr int kWidths[] = {1,  2,  3,  4,  6,  8,   12,  16,  20,  24,  28,  32,  36,  40, 48,
-                           56, 64, 72, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320};
+constexpr int kWidths[] = {1,  2,  4,  8,  12,  16,  20,  24,  28,  32,  36,  40,  48, 56,
+                           64, 72, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320};
 constexpr int kMaxWidth = 320;
 
 }  // namespace
