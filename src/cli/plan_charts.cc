@@ -102,7 +102,7 @@ std::string svg_front(const FrontChart& chart) {
 }
 
 std::string svg_stacked(const StackedBars& bars) {
-  constexpr double kLeft = 52, kText = 84, kRow = 20, kTop = 4;
+  constexpr double kLeft = 52, kText = 104, kRow = 20, kTop = 4;
   double most = 1e-300;
   for (const auto& row : bars.values) {
     double sum = 0;
