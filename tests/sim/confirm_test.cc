@@ -24,6 +24,7 @@ TEST(Confirm, TheSimulationAgreesWithTheClosedForm) {
 TEST(Confirm, ADecisionHoldsItsLimitsAndIsTheSameEachTime) {
   MadeUp model;
   SearchLimits l = limits_72();
+  l.gpus = 24;
   l.ttft_ms = 520;  // little room for a queue
   l.length_variation = 0.09;
   const SearchResult found = search(model, default_space(256, l.gpus, 72, true), l);
