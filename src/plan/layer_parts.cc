@@ -69,7 +69,7 @@ Piece StepModel::attention(const Rows& rows) {
   }
   const Piece core = attention_core(rows);
   const Piece sum = fixed(start) + projections + core + fixed(traffic, Bound::kKv);
-  const double skew = !prefill_ && ep_ / tp_ > 1 ? c_.attention_skew : 1;
+  const double skew = !prefill_ && group_ / tp_ > 1 ? c_.attention_skew : 1;
   if (trace_ != nullptr && skew != 1) {
     note(StepTerm::kAttention, "ranks differ: (skew - 1) * attention",
          fmt::format("({:g} - 1) * {:.4g} us", skew, sum.s * 1e6), sum.s * (skew - 1),
@@ -91,9 +91,11 @@ Piece StepModel::other(double rows) {
 }
 
 Piece StepModel::experts(double rows, double imbalance) {
-  const double group = rows * ep_, k = m_.top_k;
+  const double group = rows * group_, k = m_.top_k;
   const double hit = 1 - std::pow(1 - k / m_.experts, group);
-  const double active = std::ceil(slots_ / ep_ - 1e-9) * hit;
+  // An expert may be split over the GPUs of a rank.
+  const double held = std::ceil(slots_ / ep_ - 1e-9) * ep_ / group_;
+  const double active = held * hit;
   const double start = fixed_share(g_, c_) * c_.experts_fixed_us * 1e-6;
   const double bytes = active * m_.expert_params() * dtype_bytes(s_.experts);
   const double peak = peak_flops(g_, s_.experts), e = flops_efficiency(g_, c_, peak);
@@ -105,9 +107,9 @@ Piece StepModel::experts(double rows, double imbalance) {
          "g*fixed + knee(A*P_e*b / (stream*HBM), 2*rows*K*f*P_e / (e*peak)), A = slots/ep * hit",
          fmt::format("{:g}*{:g} us + knee({:g}*{:.4g}*{:g}*{:g} / {:.4g} = {:.4g} us, "
                      "2*{:g}*{:g}*{:.4g}*{:g} / ({:.3g}*{:.4g}) = {:.4g} us)",
-                     fixed_share(g_, c_), c_.experts_fixed_us, std::ceil(slots_ / ep_ - 1e-9), hit,
-                     m_.expert_params(), dtype_bytes(s_.experts), stream_bytes_per_s(g_, c_),
-                     read_s * 1e6, rows, k, imbalance, m_.expert_params(), e, peak, math_s * 1e6),
+                     fixed_share(g_, c_), c_.experts_fixed_us, held, hit, m_.expert_params(),
+                     dtype_bytes(s_.experts), stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k,
+                     imbalance, m_.expert_params(), e, peak, math_s * 1e6),
          out.s,
          {"fixed_share_hopper", "fixed_share_blackwell", "experts_fixed_us", "stream_hopper",
           "stream_blackwell", "flops_share", "flops_slope", "knee_power"});

@@ -25,12 +25,12 @@ Piece StepModel::all_reduce(double rows) const {
 }
 
 double StepModel::imbalance_of(double rows) const {
-  return rank_imbalance(m_, s_, c_, ep_, slots_, rows * m_.top_k);
+  return rank_imbalance(m_, s_, c_, ep_, slots_, rows * m_.top_k * group_ / ep_);
 }
 
 std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
-  if (m_.experts <= 0 || ep_ <= 1) return {};
-  if (tp_ >= ep_) {
+  if (m_.experts <= 0 || group_ <= 1) return {};
+  if (tp_ >= group_) {
     // Every rank has all rows: the two all-reduces stand in for the exchanges.
     const Piece one = all_reduce(rows);
     if (trace_ != nullptr) {
@@ -44,12 +44,12 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
     }
     return {one, one};
   }
-  const bool inside = ep_ <= g_.scaleup_domain, bulk = prefill_ && !inside;
+  const bool inside = group_ <= g_.scaleup_domain, bulk = prefill_ && !inside;
   const double skew = 1 + (imbalance - 1) / 2;
   const auto one = [&](StepTerm term, PlanDType dtype, double fixed_us, const char* fixed_name) {
     const double bytes = exchange_bytes(dtype) * m_.hidden;
-    const double all =
-        exchange_s(m_, g_, c_, ep_, rows, bytes * skew, fixed_us * 1e-6, bulk) * c_.exchange_wait;
+    const double all = exchange_s(m_, g_, c_, group_, rows, bytes * skew, fixed_us * 1e-6, bulk) *
+                       c_.exchange_wait;
     const double start = fixed_us * 1e-6 * c_.exchange_wait;
     if (trace_ != nullptr) {
       const std::string form =
@@ -61,7 +61,7 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
       note(term, form,
            fmt::format("wait {:g}, t0 {:g} us, n {:g} rows, w {:g} B, skew {:.4g}, R {:g}, K {:g}, "
                        "D {:g}, up {:.4g} B/s, nic {:.4g} B/s",
-                       c_.exchange_wait, fixed_us, rows, bytes, skew, ep_, m_.top_k,
+                       c_.exchange_wait, fixed_us, rows, bytes, skew, group_, m_.top_k,
                        g_.scaleup_domain, g_.scaleup_bytes_per_s, g_.scaleout_bytes_per_s),
            all,
            {"exchange_wait", fixed_name, "scaleup_share",
@@ -93,7 +93,7 @@ StepModel::Layer StepModel::layer(const Rows& rows, double imbalance) {
 
 // Of one layer and, with two half batches, of both halves.
 double StepModel::hidden_s(const Layer& l) const {
-  if (s_.overlap == PlanOverlap::kNone || tp_ >= ep_) return 0;
+  if (s_.overlap == PlanOverlap::kNone || tp_ >= group_) return 0;
   const double network = l.dispatch.s + l.combine.s;
   const double compute = l.attention.s + l.other.s + l.experts.s + l.shared.s;
   if (s_.overlap == PlanOverlap::kTwoBatch) {

@@ -31,6 +31,7 @@ class StepModel {
         ep_(ep),
         slots_(slots),
         tp_(ep == s.ep ? s.attention_tp : 1),
+        group_(ep == s.ep ? s.group() : ep),
         trace_(trace) {}
 
   StepCost decode(double batch, double context);
@@ -64,7 +65,7 @@ class StepModel {
   const PlanScenario& s_;
   const PlanConstants& c_;
   bool prefill_;
-  double ep_, slots_, tp_;
+  double ep_, slots_, tp_, group_;
   Trace* trace_;
   double times_ = 1;  // of the lines being noted
   StepCost out_;
