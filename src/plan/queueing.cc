@@ -55,12 +55,19 @@ double occupancy_quantile(double mean, double z) {
 double poisson_max_mean(double mean, double ranks) {
   WS_CHECK(mean >= 0 && ranks >= 1, "mean {}, {} ranks", mean, ranks);
   if (mean == 0) return 0;
-  double sum = 0, at_most = 0;
+  // Below this P(all ≤ k) is nothing; terms come from each other, but for means whose first
+  // underflows.
+  const double nothing = std::exp(-40 / ranks);
+  double term = std::exp(-mean), sum = 0, at_most = 0;
   for (int k = 0;; ++k) {
-    at_most += std::exp(k * std::log(mean) - mean - std::lgamma(k + 1.0));
-    const double exceeds = 1 - std::pow(std::min(at_most, 1.0), ranks);
+    if (k > 0)
+      term =
+          mean < 700 ? term * mean / k : std::exp(k * std::log(mean) - mean - std::lgamma(k + 1.0));
+    at_most += term;
+    const double exceeds = at_most < nothing ? 1 : 1 - std::pow(std::min(at_most, 1.0), ranks);
     sum += exceeds;
     if (k > mean && exceeds < 1e-12) return sum;
+    if (k > mean && term < 1e-18) return sum;
   }
 }
 
