@@ -25,6 +25,7 @@ wingspan_module(base LINK nlohmann_json::nlohmann_json tl::expected)
 wingspan_module(tensor LINK wingspan_base)
 wingspan_module(placement LINK wingspan_base)
 wingspan_module(eplb LINK wingspan_placement)
+wingspan_module(plan LINK wingspan_placement)
 wingspan_module(eplb_files LINK wingspan_placement wingspan_tensor PkgConfig::LIBZIP yaml-cpp)
 wingspan_module(sched LINK wingspan_base)
 wingspan_module(comm LINK wingspan_tensor ${mpi_target} EXCLUDE ${absent_mpi})
@@ -33,6 +34,7 @@ wingspan_module(moe LINK wingspan_kernels)
 wingspan_module(ep LINK wingspan_placement wingspan_comm wingspan_kernels)
 wingspan_module(model LINK wingspan_moe wingspan_ep PkgConfig::XXHASH)
 wingspan_module(tokenizer LINK wingspan_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
+wingspan_module(sim LINK wingspan_plan wingspan_sched)
 wingspan_module(engine LINK wingspan_model wingspan_sched)
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.cc)
@@ -45,15 +47,20 @@ if(cli_sources)
       -DOUTPUT=${build_info} -P ${PROJECT_SOURCE_DIR}/cmake/build_info.cmake)
   add_dependencies(wingspan_cli wingspan_build_info)
   # The program finds its data from any directory: it is built in.
-  set(hardware ${PROJECT_SOURCE_DIR}/data/hardware.csv)
-  set(hardware_header ${CMAKE_BINARY_DIR}/generated/cli/hardware_csv.h)
-  add_custom_command(OUTPUT ${hardware_header} DEPENDS ${hardware}
-    COMMAND ${CMAKE_COMMAND} -DINPUT=${hardware} -DOUTPUT=${hardware_header} -DNAME=HardwareCsv
-      -P ${PROJECT_SOURCE_DIR}/cmake/embed_text.cmake)
-  target_sources(wingspan_cli PRIVATE ${hardware_header})
+  foreach(table hardware:HardwareCsv models:ModelsCsv measurements:MeasurementsCsv
+      plan_constants:PlanConstantsCsv)
+    string(REPLACE ":" ";" table ${table})
+    list(GET table 0 stem)
+    list(GET table 1 constant)
+    set(header ${CMAKE_BINARY_DIR}/generated/cli/${stem}_csv.h)
+    add_custom_command(OUTPUT ${header} DEPENDS ${PROJECT_SOURCE_DIR}/data/${stem}.csv
+      COMMAND ${CMAKE_COMMAND} -DINPUT=${PROJECT_SOURCE_DIR}/data/${stem}.csv -DOUTPUT=${header}
+        -DNAME=${constant} -P ${PROJECT_SOURCE_DIR}/cmake/embed_text.cmake)
+    target_sources(wingspan_cli PRIVATE ${header})
+  endforeach()
   target_include_directories(wingspan_cli PRIVATE ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_tokenizer
-    wingspan_eplb wingspan_eplb_files
+    wingspan_eplb wingspan_eplb_files wingspan_plan wingspan_sim
     CLI11::CLI11 spdlog::spdlog PkgConfig::HWLOC)
   add_executable(wingspan src/cli/main.cc)
   target_link_libraries(wingspan PRIVATE wingspan_cli)

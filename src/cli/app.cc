@@ -84,6 +84,7 @@ int run_app(int argc, const char* const* argv) {
   add_verify_command(app, selected);
   add_inspect_command(app, selected);
   add_balance_command(app, selected);
+  add_plan_command(app, selected);
   add_lab_command(app, selected);
   add_bench_command(app, selected);
   add_demo_command(app, selected);

@@ -17,6 +17,7 @@ void add_score_command(CLI::App& app, Command& selected);
 void add_verify_command(CLI::App& app, Command& selected);
 void add_inspect_command(CLI::App& app, Command& selected);
 void add_balance_command(CLI::App& app, Command& selected);
+void add_plan_command(CLI::App& app, Command& selected);
 void add_lab_command(CLI::App& app, Command& selected);
 void add_bench_command(CLI::App& app, Command& selected);
 void add_demo_command(CLI::App& app, Command& selected);

@@ -1,0 +1,117 @@
+#include "cli/plan_search_inputs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "cli/plan_inputs.h"
+#include "eplb/plan.h"
+#include "placement/load.h"
+
+namespace wingspan {
+namespace {
+
+// Formats in which published deployments of such hardware run.
+Status set_dtypes(const SearchOptions& o, const PlanModel& model, const PlanGpu& gpu,
+                  PlanScenario& s) {
+  const bool mxfp4 = model.name.find("gpt-oss") != std::string::npos;
+  std::string dtype = o.dtype;
+  if (dtype == "auto") dtype = gpu.fp4 > 0 || mxfp4 ? "fp4" : gpu.fp8 > 0 ? "fp8" : "bf16";
+  if (dtype == "fp8" && gpu.fp8 <= 0) {
+    return invalid_input(gpu.name + " has no FP8 units", "--dtype", "use bf16 or auto");
+  }
+  s.attention = dtype == "bf16" || mxfp4 ? PlanDType::kBf16 : PlanDType::kFp8;
+  s.kv = dtype == "bf16" || gpu.fp8 <= 0 ? PlanDType::kBf16 : PlanDType::kFp8;
+  s.combine = PlanDType::kBf16;
+  if (dtype == "fp4") {
+    s.experts = mxfp4 ? PlanDType::kMxfp4 : PlanDType::kNvfp4;
+    s.dispatch = gpu.fp4 > 0 && !mxfp4 ? PlanDType::kNvfp4 : PlanDType::kFp8;
+  } else {
+    s.experts = s.dispatch = dtype == "fp8" ? PlanDType::kFp8 : PlanDType::kBf16;
+  }
+  return {};
+}
+
+Expected<Balancing> balancing_of(const std::string& name) {
+  for (const Balancing b : {Balancing::kNone, Balancing::kUntuned, Balancing::kStatic,
+                            Balancing::kOnline, Balancing::kPerfect}) {
+    if (name == name_of(b)) return b;
+  }
+  return invalid_input("unknown state \"" + name + "\"", "--eplb");
+}
+
+// What the balancer reaches on a recorded load: the mean over layers of max ÷ mean rank load, by
+// width and slots, each solved once.
+class LoadImbalance {
+ public:
+  explicit LoadImbalance(const std::vector<std::vector<int64_t>>& load) {
+    for (const auto& layer : load) load_.emplace_back(layer.begin(), layer.end());
+  }
+  double operator()(int ep, int slots) {
+    const auto [at, fresh] = known_.try_emplace({ep, slots}, 1);
+    if (!fresh || ep == 1) return at->second;
+    const auto experts = static_cast<int>(load_.front().size());
+    Topology topology;
+    topology.experts = experts;
+    topology.rank_slots.assign(static_cast<size_t>(ep), slots / ep);
+    PlanOptions options;
+    options.effort = Effort::fast();
+    const auto plans = plan_layers(topology, load_, options);
+    double sum = 0;
+    for (size_t l = 0; l < plans.size(); ++l) {
+      const LayerReport r = report_plan(topology, plans[l].slot_to_expert, load_[l], 0);
+      sum += r.balancedness > 0 ? 1 / r.balancedness : 1;
+    }
+    return at->second = sum / static_cast<double>(plans.size());
+  }
+
+ private:
+  LoadMatrix load_;
+  std::map<std::pair<int, int>, double> known_;
+};
+
+Expected<ImbalanceOf> imbalance_of(const std::string& path, const PlanModel& model) {
+  if (path.empty()) return ImbalanceOf();
+  WS_ASSIGN(const Load load, read_load(real_files(), path));
+  if (load.experts != static_cast<int>(model.experts)) {
+    return invalid_input(
+        fmt::format("the load has {} experts, {} has {}", load.experts, model.name, model.experts),
+        path, "record the load on this model");
+  }
+  WS_ASSIGN(const auto total, total_load(load));
+  if (total.empty()) return invalid_input("the load has no layers", path);
+  return ImbalanceOf([solver = std::make_shared<LoadImbalance>(total)](int ep, int slots) {
+    return (*solver)(ep, slots);
+  });
+}
+
+}  // namespace
+
+Expected<SearchInputs> search_inputs(const SearchOptions& o, int gpus) {
+  WS_ASSIGN(PlanModel model, plan_model(o.model));
+  WS_ASSIGN(PlanGpu gpu, plan_gpu(o.hardware));
+  WS_ASSIGN(const PlanConstants constants, plan_constants(o.constants));
+  PlanScenario base;
+  base.gpus = gpus;
+  base.isl = o.isl;
+  base.osl = o.osl;
+  base.cached_fraction = o.cached_fraction;
+  WS_ASSIGN(base.balancing, balancing_of(o.eplb));
+  WS_RETURN_IF_ERROR(set_dtypes(o, model, gpu, base));
+  WS_ASSIGN(ImbalanceOf imbalance, imbalance_of(o.load, model));
+  SearchInputs in;
+  in.price_column = gpu.price_column;
+  in.usd_gpu_hour = gpu.usd_hour;
+  in.context.isl = o.isl;
+  in.context.osl = o.osl;
+  in.context.usd_gpu_hour = gpu.usd_hour;
+  in.formulas = std::make_shared<const PredictServing>(std::move(model), std::move(gpu), constants,
+                                                       base, std::move(imbalance));
+  in.context.scenario = [formulas = in.formulas](const Candidate& c) {
+    return json_of_scenario(formulas->scenario_of(c));
+  };
+  return in;
+}
+
+}  // namespace wingspan

@@ -1,0 +1,131 @@
+// The parts of one layer that compute: attention, expert and shared products, and the rest.
+#include <algorithm>
+#include <cmath>
+
+#include "plan/step.h"
+
+namespace wingspan::plan_detail {
+
+Piece StepModel::attention_core(const Rows& rows) {
+  // Windowed layers see less; the mean over the layers.
+  const auto seen = [&](double tokens) {
+    return (1 - m_.windowed_share) * tokens + m_.windowed_share * std::min(tokens, m_.window);
+  };
+  const double context = seen(rows.context);
+  const double copies = m_.mla ? tp_ : tp_ / std::min(tp_, m_.kv_heads);
+  const double layer_kv = m_.kv_elements() * dtype_bytes(s_.kv);
+  const double read_s =
+      rows.sequences * copies * seen(rows.kv_tokens) * layer_kv / activation_bytes_per_s(g_, c_);
+  double peak = g_.bf16;
+  if (s_.attention_math) {
+    peak = peak_flops(g_, *s_.attention_math);
+  } else if (!prefill_ && g_.blackwell && s_.kv == PlanDType::kFp8) {
+    peak = g_.fp8;
+  }
+  const double flops = prefill_ ? m_.prefill_core_flops() : m_.decode_core_flops();
+  const double passes = prefill_ ? c_.softmax_passes_prefill : c_.softmax_passes_decode;
+  const double score_s =
+      flops / (c_.core_flops_share * peak) + passes * m_.heads / g_.exponentials_per_s;
+  const double math_s = rows.query * context * score_s;
+  const Piece out = roofline(c_, read_s, math_s, Bound::kKv);
+  if (trace_ != nullptr) {
+    note(StepTerm::kAttention,
+         "knee(sequences*S*kv / (share*HBM), rows*S * (flops/(core share*peak) + x*heads/SFU))",
+         fmt::format("knee({:g}*{:g}*{:g}*{:g} B / ({:g}*{:.4g}) = {:.4g} us, {:g}*{:g} * "
+                     "({:g}/({:g}*{:.4g}) + {:g}*{:g}/{:.3g}) = {:.4g} us)",
+                     rows.sequences, copies, seen(rows.kv_tokens), layer_kv, c_.stream_activations,
+                     g_.hbm_bytes_per_s, read_s * 1e6, rows.query, context, flops,
+                     c_.core_flops_share, peak, passes, m_.heads, g_.exponentials_per_s,
+                     math_s * 1e6),
+         out.s,
+         {"stream_activations", "core_flops_share",
+          prefill_ ? "softmax_passes_prefill" : "softmax_passes_decode", "knee_power"});
+  }
+  return out;
+}
+
+Piece StepModel::attention(const Rows& rows) {
+  const double start = fixed_share(g_, c_) * c_.attention_fixed_us * 1e-6;
+  const Piece projections =
+      gemm(g_, c_, rows.query * tp_, m_.attention_params() / tp_, s_.attention);
+  if (trace_ != nullptr) {
+    note(StepTerm::kAttention, "g * fixed",
+         fmt::format("{:g} * {:g} us", fixed_share(g_, c_), c_.attention_fixed_us), start,
+         {"fixed_share_hopper", "fixed_share_blackwell", "attention_fixed_us"});
+    note(StepTerm::kAttention, "projections: GEMM(rows*tp, P_attention/tp)",
+         fmt::format("GEMM({:g}, {:g})", rows.query * tp_, m_.attention_params() / tp_),
+         projections.s,
+         {"flops_share", "flops_slope", "stream_hopper", "stream_blackwell", "knee_power"});
+  }
+  const double width = m_.mla ? (prefill_ ? m_.nope + m_.rope + m_.v_dim : 2 * m_.kv_lora + m_.rope)
+                              : 2 * m_.head_dim;
+  // Query in, result out, each written and read once in BF16.
+  const double traffic = rows.query * m_.heads * width * 2 * 2 / activation_bytes_per_s(g_, c_);
+  if (trace_ != nullptr) {
+    note(StepTerm::kAttention, "per-head traffic = rows*heads*width * 2 B * 2 / (share*HBM)",
+         fmt::format("{:g}*{:g}*{:g} * 4 / ({:g}*{:.4g})", rows.query, m_.heads, width,
+                     c_.stream_activations, g_.hbm_bytes_per_s),
+         traffic, {"stream_activations"});
+  }
+  const Piece core = attention_core(rows);
+  const Piece sum = fixed(start) + projections + core + fixed(traffic, Bound::kKv);
+  const double skew = !prefill_ && group_ / tp_ > 1 ? c_.attention_skew : 1;
+  if (trace_ != nullptr && skew != 1) {
+    note(StepTerm::kAttention, "ranks differ: (skew - 1) * attention",
+         fmt::format("({:g} - 1) * {:.4g} us", skew, sum.s * 1e6), sum.s * (skew - 1),
+         {"attention_skew"});
+  }
+  return sum.times(skew);
+}
+
+Piece StepModel::other(double rows) {
+  const double traffic = rows * m_.hidden * 2 * c_.layer_passes / activation_bytes_per_s(g_, c_);
+  if (trace_ != nullptr) {
+    note(StepTerm::kOther, "fixed + rows*H*2 B * passes / (share*HBM)",
+         fmt::format("{:g} us + {:g}*{:g}*2 * {:g} / ({:g}*{:.4g})", c_.layer_fixed_us, rows,
+                     m_.hidden, c_.layer_passes, c_.stream_activations, g_.hbm_bytes_per_s),
+         c_.layer_fixed_us * 1e-6 + traffic,
+         {"layer_fixed_us", "layer_passes", "stream_activations"});
+  }
+  return fixed(c_.layer_fixed_us * 1e-6) + fixed(traffic, Bound::kKv);
+}
+
+Piece StepModel::experts(double rows, double imbalance) {
+  const double group = rows * group_, k = m_.top_k;
+  const double hit = 1 - std::pow(1 - k / m_.experts, group);
+  // An expert may be split over the GPUs of a rank.
+  const double held = std::ceil(slots_ / ep_ - 1e-9) * ep_ / group_;
+  const double active = held * hit;
+  const double start = fixed_share(g_, c_) * c_.experts_fixed_us * 1e-6;
+  const double bytes = active * m_.expert_params() * dtype_bytes(s_.experts);
+  const double peak = peak_flops(g_, s_.experts), e = flops_efficiency(g_, c_, peak);
+  const double flops = 2 * rows * k * imbalance * m_.expert_params();
+  const double read_s = bytes / stream_bytes_per_s(g_, c_), math_s = flops / (e * peak);
+  const Piece out = fixed(start) + roofline(c_, read_s, math_s, Bound::kWeights);
+  if (trace_ != nullptr) {
+    note(StepTerm::kExperts,
+         "g*fixed + knee(A*P_e*b / (stream*HBM), 2*rows*K*f*P_e / (e*peak)), A = slots/ep * hit",
+         fmt::format("{:g}*{:g} us + knee({:g}*{:.4g}*{:g}*{:g} / {:.4g} = {:.4g} us, "
+                     "2*{:g}*{:g}*{:.4g}*{:g} / ({:.3g}*{:.4g}) = {:.4g} us)",
+                     fixed_share(g_, c_), c_.experts_fixed_us, held, hit, m_.expert_params(),
+                     dtype_bytes(s_.experts), stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k,
+                     imbalance, m_.expert_params(), e, peak, math_s * 1e6),
+         out.s,
+         {"fixed_share_hopper", "fixed_share_blackwell", "experts_fixed_us", "stream_hopper",
+          "stream_blackwell", "flops_share", "flops_slope", "knee_power"});
+  }
+  return out;
+}
+
+Piece StepModel::shared(double rows) {
+  if (m_.shared_width <= 0) return {};
+  const Piece out = gemm(g_, c_, rows * tp_, m_.shared_params() / tp_, s_.attention);
+  if (trace_ != nullptr) {
+    note(StepTerm::kShared, "GEMM(rows*tp, 3*H*I_shared/tp)",
+         fmt::format("GEMM({:g}, {:g})", rows * tp_, m_.shared_params() / tp_), out.s,
+         {"flops_share", "flops_slope", "stream_hopper", "stream_blackwell", "knee_power"});
+  }
+  return out;
+}
+
+}  // namespace wingspan::plan_detail

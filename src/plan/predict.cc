@@ -1,0 +1,189 @@
+#include "plan/predict.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "plan/blocks.h"
+#include "plan/serving_load.h"
+
+namespace wingspan {
+namespace {
+
+struct Inputs {
+  const PlanModel& m;
+  const PlanGpu& g;
+  const PlanScenario& s;
+  const PlanConstants& c;
+};
+
+double per_million_usd(const PlanGpu& gpu, double tokens_per_s_per_gpu) {
+  if (gpu.usd_hour <= 0 || tokens_per_s_per_gpu <= 0) return 0;
+  return gpu.usd_hour / (3.6e-3 * tokens_per_s_per_gpu);
+}
+
+void set_interval(const PlanConstants& c, Phase phase, Prediction& p) {
+  double width = c.interval_decode;
+  if (phase == Phase::kPrefill) width = c.interval_prefill;
+  if (phase == Phase::kAggregated) width = c.interval_aggregated;
+  if (phase == Phase::kDisaggregated) width = c.interval_disaggregated;
+  p.interval_low = p.tokens_per_s_per_gpu * std::exp(-width);
+  p.interval_high = p.tokens_per_s_per_gpu * std::exp(width);
+}
+
+Status check_memory(const Inputs& in, const PlanMemory& memory, double batch, const char* group) {
+  if (!memory.fits) {
+    return failed(
+        fmt::format("the weights do not fit: {:.1f} GB of weights and {:.1f} GB of buffers leave "
+                    "{:.1f} GB of {:.1f} usable GB for the KV cache of {}",
+                    memory.weights() / 1e9, memory.buffers_bytes / 1e9, memory.kv_bytes_free / 1e9,
+                    in.c.memory_share * in.g.hbm_bytes / 1e9, group),
+        in.g.name, "use a wider ep, fewer slots or a smaller dtype");
+  }
+  // At the mean context and with every byte of the GPU: beyond that no engine can hold it.
+  const double most = memory.max_batch_per_gpu * (in.s.isl + in.s.osl) / in.s.mean_context() *
+                      (in.g.hbm_bytes - memory.weights()) / memory.kv_bytes_free;
+  if (batch > most) {
+    return failed(fmt::format("a batch of {:g} sequences per GPU does not fit, at most {:.1f} do",
+                              batch, memory.max_batch_per_gpu),
+                  in.g.name, "lower batch_per_gpu or use a wider ep");
+  }
+  return {};
+}
+
+Status check_links(const Inputs& in, double ep) {
+  if (ep > in.g.scaleup_domain && in.g.scaleout_bytes_per_s <= 0) {
+    return failed(fmt::format("ep {:g} spans scale-up domains of {:g} GPUs, but the hardware has "
+                              "no scale-out bandwidth",
+                              ep, in.g.scaleup_domain),
+                  in.g.name);
+  }
+  return {};
+}
+
+double used_gpus(double gpus, double ep) { return std::floor(gpus / ep) * ep; }
+
+void predict_decode(const Inputs& in, Trace* trace, Prediction& p) {
+  p.step = decode_step(in.m, in.g, in.s, in.c, p.batch_per_gpu, in.s.mean_context(), trace);
+  const double used = used_gpus(in.s.gpus, in.s.group());
+  p.idle_gpus = in.s.gpus - used;
+  p.itl_ms = p.step.step_ms / in.s.accepted_per_step;
+  p.tokens_per_s_per_gpu = p.batch_per_gpu / p.itl_ms * 1e3 * used / in.s.gpus;
+  p.requests_per_s = p.tokens_per_s_per_gpu * in.s.gpus / in.s.osl;
+}
+
+void predict_prefill(const Inputs& in, Trace* trace, Prediction& p) {
+  p.step = prefill_pass(in.m, in.g, in.s, in.c, in.s.ep, trace);
+  const double used = used_gpus(in.s.gpus, in.s.group());
+  p.idle_gpus = in.s.gpus - used;
+  p.ttft_ms = p.step.step_ms;
+  p.prefill_tokens_per_s_per_gpu = in.s.tokens_per_gpu / p.step.step_ms * 1e3;
+  p.tokens_per_s_per_gpu = p.prefill_tokens_per_s_per_gpu * used / in.s.gpus;
+}
+
+// Sequences that start per step on one rank are Poisson; every rank waits for the one with the
+// most.
+void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
+  const PlanScenario& s = in.s;
+  const StepCost prefill = prefill_pass(in.m, in.g, s, in.c, s.ep);
+  p.prefill_tokens_per_s_per_gpu = s.tokens_per_gpu / prefill.step_ms * 1e3;
+  p.step = decode_step(in.m, in.g, s, in.c, p.batch_per_gpu, s.mean_context(), trace);
+  const double wait = s.prefill_wait_steps;
+  const double starts = p.batch_per_gpu * s.attention_tp * s.accepted_per_step / s.osl;
+  const double most = plan_detail::poisson_max(starts * wait, s.attention_dp) / wait;
+  const double prompt_s =
+      s.isl * (1 - s.cached_fraction) / (p.prefill_tokens_per_s_per_gpu * s.attention_tp);
+  const double stall_ms = most * prompt_s * 1e3;
+  p.step.ms[static_cast<size_t>(StepTerm::kBubbles)] += stall_ms;
+  p.step.step_ms += stall_ms;
+  // A stall is prefill: it counts for what binds prefill.
+  p.step.bound_ms[static_cast<size_t>(prefill.bound)] += stall_ms;
+  const auto largest = std::max_element(p.step.bound_ms.begin(), p.step.bound_ms.end());
+  p.step.bound = static_cast<Bound>(largest - p.step.bound_ms.begin());
+  if (trace != nullptr) {
+    trace->push_back(
+        {StepTerm::kBubbles,
+         "stall = E[max over ranks of Poisson(starts*W)]/W * new prompt tokens / "
+         "(prefill rate * tp)",
+         fmt::format("E[max of {:g} Poisson({:.4g})]/{:g} = {:.4g}, * {:g} / "
+                     "({:.5g} tokens/s * {:g})",
+                     s.attention_dp, starts * wait, wait, most, s.isl * (1 - s.cached_fraction),
+                     p.prefill_tokens_per_s_per_gpu, s.attention_tp),
+         stall_ms * 1e3,
+         1,
+         {"prefill_share"}});
+  }
+  const double used = used_gpus(s.gpus, s.group());
+  p.idle_gpus = s.gpus - used;
+  p.itl_ms = p.step.step_ms / s.accepted_per_step;
+  p.tokens_per_s_per_gpu = p.batch_per_gpu / p.itl_ms * 1e3 * used / s.gpus;
+  p.requests_per_s = p.tokens_per_s_per_gpu * s.gpus / s.osl;
+  p.total_tokens_per_s_per_gpu = p.tokens_per_s_per_gpu * (1 + s.isl / s.osl);
+}
+
+void predict_disaggregated(const Inputs& in, Trace* trace, Prediction& p) {
+  const PlanScenario& s = in.s;
+  const double most = p.memory.max_batch_per_gpu;
+  const ServingLoad load = serving_load(in.m, in.g, s, in.c, p.batch_from_memory ? most : 0, most);
+  p.batch_per_gpu = load.batch_per_gpu;
+  p.step = decode_step(in.m, in.g, s, in.c, load.batch_per_gpu, s.mean_context(), trace);
+  p.itl_ms = p.step.step_ms / s.accepted_per_step;
+  p.ttft_ms = load.ttft_s * 1e3;
+  p.requests_per_s = load.requests_per_s;
+  p.prefill_tokens_per_s_per_gpu = load.prefill_tokens_per_s_per_gpu;
+  p.prefill_utilisation = load.prefill_utilisation;
+  p.idle_gpus =
+      s.gpus - used_gpus(s.prefill_gpus, s.prefill_ep) - used_gpus(s.decode_gpus, s.group());
+  p.tokens_per_s_per_gpu = load.requests_per_s * s.osl / s.gpus;
+  p.total_tokens_per_s_per_gpu = load.requests_per_s * (s.osl + s.isl) / s.gpus;
+}
+
+}  // namespace
+
+Expected<Prediction> predict(const PlanModel& model, const PlanGpu& gpu,
+                             const PlanScenario& scenario, const PlanConstants& constants,
+                             Trace* trace) {
+  const Inputs in{model, gpu, scenario, constants};
+  Prediction p;
+  p.memory = plan_memory(model, gpu, scenario, constants, scenario.ep, scenario.slots);
+  const bool split = scenario.phase == Phase::kDisaggregated;
+  p.batch_from_memory = !scenario.batch_per_gpu && !scenario.concurrency;
+  p.batch_per_gpu = scenario.batch_per_gpu.value_or(p.memory.max_batch_per_gpu);
+  if (scenario.phase == Phase::kPrefill) {
+    p.batch_from_memory = false;
+    p.batch_per_gpu =
+        scenario.tokens_per_gpu / std::max(1.0, scenario.isl * (1 - scenario.cached_fraction));
+  }
+  WS_RETURN_IF_ERROR(check_links(in, scenario.group()));
+  WS_RETURN_IF_ERROR(check_memory(in, p.memory,
+                                  scenario.phase == Phase::kPrefill ? 0 : p.batch_per_gpu,
+                                  split ? "the decode group" : "a rank"));
+  if (split) {
+    WS_RETURN_IF_ERROR(check_links(in, scenario.prefill_ep));
+    const double slots = scenario.prefill_ep == scenario.ep ? scenario.slots : model.experts;
+    p.prefill_memory = plan_memory(model, gpu, scenario, constants, scenario.prefill_ep, slots);
+    WS_RETURN_IF_ERROR(check_memory(in, p.prefill_memory, 0, "the prefill group"));
+  }
+  switch (scenario.phase) {
+    case Phase::kDecode:
+      predict_decode(in, trace, p);
+      break;
+    case Phase::kPrefill:
+      predict_prefill(in, trace, p);
+      break;
+    case Phase::kAggregated:
+      predict_aggregated(in, trace, p);
+      break;
+    case Phase::kDisaggregated:
+      predict_disaggregated(in, trace, p);
+      break;
+  }
+  if (scenario.phase != Phase::kPrefill) {
+    p.usd_per_million_output_tokens = per_million_usd(gpu, p.tokens_per_s_per_gpu);
+  }
+  set_interval(constants, scenario.phase, p);
+  return p;
+}
+
+}  // namespace wingspan
