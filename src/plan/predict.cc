@@ -33,7 +33,9 @@ void set_interval(const PlanConstants& c, Phase phase, Prediction& p) {
 }
 
 Status check_memory(const Inputs& in, const PlanMemory& memory, double batch, const char* group) {
-  if (!memory.fits) {
+  // Prefill keeps no cache for long: it is refused only where even the experts exceed the GPU.
+  const bool prefill = batch <= 0;
+  if (prefill ? memory.experts_bytes > in.g.hbm_bytes : !memory.fits) {
     return failed(
         fmt::format("the weights do not fit: {:.1f} GB of weights and {:.1f} GB of buffers leave "
                     "{:.1f} GB of {:.1f} usable GB for the KV cache of {}",
