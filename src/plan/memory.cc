@@ -11,7 +11,9 @@ PlanMemory plan_memory(const PlanModel& m, const PlanGpu& gpu, const PlanScenari
   const double mtp = s.mtp_k > 0 && m.experts > 0 ? 1 : 0;
   const double held = m.experts > 0 ? std::ceil(slots / ep - 1e-9) : 0;
   const double tp = ep == s.ep ? s.attention_tp : 1;
-  out.experts_bytes = held * (m.moe_layers() + mtp) * m.expert_params() * dtype_bytes(s.experts);
+  const double split = ep == s.ep ? s.group() / ep : 1;  // GPUs that share an expert
+  out.experts_bytes =
+      held / split * (m.moe_layers() + mtp) * m.expert_params() * dtype_bytes(s.experts);
   out.attention_bytes = (m.layers + mtp) * m.attention_params() * dtype_bytes(s.attention) / tp;
   out.other_weights_bytes =
       (m.shared_params() * (m.moe_layers() + mtp) + m.dense_params() * m.dense_layers) *

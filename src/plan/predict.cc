@@ -66,7 +66,7 @@ double used_gpus(double gpus, double ep) { return std::floor(gpus / ep) * ep; }
 
 void predict_decode(const Inputs& in, Trace* trace, Prediction& p) {
   p.step = decode_step(in.m, in.g, in.s, in.c, p.batch_per_gpu, in.s.mean_context(), trace);
-  const double used = used_gpus(in.s.gpus, in.s.ep);
+  const double used = used_gpus(in.s.gpus, in.s.group());
   p.idle_gpus = in.s.gpus - used;
   p.itl_ms = p.step.step_ms / in.s.accepted_per_step;
   p.tokens_per_s_per_gpu = p.batch_per_gpu / p.itl_ms * 1e3 * used / in.s.gpus;
@@ -75,7 +75,7 @@ void predict_decode(const Inputs& in, Trace* trace, Prediction& p) {
 
 void predict_prefill(const Inputs& in, Trace* trace, Prediction& p) {
   p.step = prefill_pass(in.m, in.g, in.s, in.c, in.s.ep, trace);
-  const double used = used_gpus(in.s.gpus, in.s.ep);
+  const double used = used_gpus(in.s.gpus, in.s.group());
   p.idle_gpus = in.s.gpus - used;
   p.ttft_ms = p.step.step_ms;
   p.prefill_tokens_per_s_per_gpu = in.s.tokens_per_gpu / p.step.step_ms * 1e3;
@@ -114,7 +114,7 @@ void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
          1,
          {"prefill_share"}});
   }
-  const double used = used_gpus(s.gpus, s.ep);
+  const double used = used_gpus(s.gpus, s.group());
   p.idle_gpus = s.gpus - used;
   p.itl_ms = p.step.step_ms / s.accepted_per_step;
   p.tokens_per_s_per_gpu = p.batch_per_gpu / p.itl_ms * 1e3 * used / s.gpus;
@@ -133,7 +133,8 @@ void predict_disaggregated(const Inputs& in, Trace* trace, Prediction& p) {
   p.requests_per_s = load.requests_per_s;
   p.prefill_tokens_per_s_per_gpu = load.prefill_tokens_per_s_per_gpu;
   p.prefill_utilisation = load.prefill_utilisation;
-  p.idle_gpus = s.gpus - used_gpus(s.prefill_gpus, s.prefill_ep) - used_gpus(s.decode_gpus, s.ep);
+  p.idle_gpus =
+      s.gpus - used_gpus(s.prefill_gpus, s.prefill_ep) - used_gpus(s.decode_gpus, s.group());
   p.tokens_per_s_per_gpu = load.requests_per_s * s.osl / s.gpus;
   p.total_tokens_per_s_per_gpu = load.requests_per_s * (s.osl + s.isl) / s.gpus;
 }
@@ -154,7 +155,7 @@ Expected<Prediction> predict(const PlanModel& model, const PlanGpu& gpu,
     p.batch_per_gpu =
         scenario.tokens_per_gpu / std::max(1.0, scenario.isl * (1 - scenario.cached_fraction));
   }
-  WS_RETURN_IF_ERROR(check_links(in, scenario.ep));
+  WS_RETURN_IF_ERROR(check_links(in, scenario.group()));
   WS_RETURN_IF_ERROR(check_memory(in, p.memory,
                                   scenario.phase == Phase::kPrefill ? 0 : p.batch_per_gpu,
                                   split ? "the decode group" : "a rank"));

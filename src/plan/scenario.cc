@@ -255,9 +255,16 @@ Status validate_scenario(const PlanScenario& s, const PlanModel& model, const st
   if (split && s.prefill_gpus + s.decode_gpus > s.gpus) {
     return invalid_input("prefill_gpus and decode_gpus together exceed gpus", where);
   }
-  if (s.attention_dp * s.attention_tp != s.ep) {
-    return invalid_input(fmt::format("attention_dp {:g} times attention_tp {:g} is not ep {:g}",
+  if (s.attention_dp * s.attention_tp < s.ep || std::fmod(s.group(), s.ep) != 0) {
+    return invalid_input(fmt::format("attention_dp {:g} times attention_tp {:g} is no multiple of "
+                                     "ep {:g}",
                                      s.attention_dp, s.attention_tp, s.ep),
+                         where);
+  }
+  if (s.group() > own) {
+    return invalid_input(fmt::format("attention_dp {:g} times attention_tp {:g} is more than the "
+                                     "{:g} GPUs",
+                                     s.attention_dp, s.attention_tp, own),
                          where);
   }
   if (model.experts > 0 && s.slots < model.experts) {

@@ -35,6 +35,10 @@ struct PlanScenario {
   double prefill_gpus = 0, decode_gpus = 0, prefill_ep = 0;
   double prefill_wait_steps = 1;
 
+  // GPUs of one group: wider than ep where attention TP is, and an expert is then split.
+  double group() const {
+    return attention_dp * attention_tp > ep ? attention_dp * attention_tp : ep;
+  }
   double mean_context() const { return isl + osl / 2; }
 };
 

@@ -26,7 +26,7 @@ Sides sides_of(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& s
                const PlanConstants& c, double rate) {
   Sides out{};
   out.prefill_gpus = std::floor(s.prefill_gpus / s.prefill_ep) * s.prefill_ep;
-  out.decode_gpus = std::floor(s.decode_gpus / s.ep) * s.ep;
+  out.decode_gpus = std::floor(s.decode_gpus / s.group()) * s.group();
   const double fresh = std::max(1.0, s.isl * (1 - s.cached_fraction));
   out.service_s = fresh / rate;
   PlanScenario one = s;

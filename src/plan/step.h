@@ -31,6 +31,7 @@ class StepModel {
         ep_(ep),
         slots_(slots),
         tp_(ep == s.ep ? s.attention_tp : 1),
+        group_(ep == s.ep ? s.group() : ep),
         trace_(trace) {}
 
   StepCost decode(double batch, double context);
@@ -58,13 +59,21 @@ class StepModel {
   // Only called when there is a trace.
   void note(StepTerm term, std::string formula, std::string numbers, double seconds,
             std::vector<std::string> constants);
+  // A product of `rows` rows through `params` weights, written out.
+  void note_gemm(StepTerm term, const std::string& what, double rows, double params,
+                 PlanDType dtype, double seconds);
+  void note_all_reduce(StepTerm term, double rows, double count);
+  const char* stream_name() const { return g_.blackwell ? "stream_blackwell" : "stream_hopper"; }
+  const char* share_name() const {
+    return g_.blackwell ? "fixed_share_blackwell" : "fixed_share_hopper";
+  }
 
   const PlanModel& m_;
   const PlanGpu& g_;
   const PlanScenario& s_;
   const PlanConstants& c_;
   bool prefill_;
-  double ep_, slots_, tp_;
+  double ep_, slots_, tp_, group_;
   Trace* trace_;
   double times_ = 1;  // of the lines being noted
   StepCost out_;
