@@ -10,7 +10,7 @@ namespace wingspan {
 namespace {
 
 struct PredictOptions {
-  std::string model, hardware, scenario, constants, html;
+  std::string model, hardware, scenario, constants;
   bool json = false, validate = false;
 };
 
@@ -18,11 +18,11 @@ constexpr const char* kExamples = R"(Examples:
   echo '{"phase":"decode","gpus":32,"ep":32,"slots":288,"batch_per_gpu":64,"isl":4096,"osl":1024,
     "dtype":{"experts":"nvfp4","attention":"fp8","kv":"fp8","dispatch":"nvfp4","combine":"bf16"}}' |
     wingspan plan predict --model R1 --hardware GB200 --scenario -
-  wingspan plan predict --validate --html scatter.html
+  wingspan plan predict --validate
 )";
 
 Status predict_command(const PredictOptions& o) {
-  if (o.validate) return validate_command({o.constants, o.html, o.json});
+  if (o.validate) return validate_command({o.constants, o.json});
   if (o.model.empty() || o.hardware.empty() || o.scenario.empty()) {
     return invalid_input("--model, --hardware and --scenario are needed", "plan predict",
                          "or --validate for the record against measurements");
@@ -53,7 +53,6 @@ void add_plan_predict(CLI::App& plan, Command& selected) {
   command->add_option("--scenario", o.scenario, "JSON file, - for stdin");
   command->add_option("--constants", o.constants, "constants instead of the built-in ones (CSV)");
   command->add_flag("--validate", o.validate, "compare with all published measurements");
-  command->add_option("--html", o.html, "with --validate: writes the scatter plot");
   command->add_flag("--json", o.json, "one JSON document on stdout");
   command->footer(kExamples);
   command->callback(

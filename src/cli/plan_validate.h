@@ -8,7 +8,7 @@
 namespace wingspan {
 
 struct ValidateOptions {
-  std::string constants, html;
+  std::string constants;
   bool json = false;
 };
 

@@ -33,7 +33,9 @@ void set_interval(const PlanConstants& c, Phase phase, Prediction& p) {
 }
 
 Status check_memory(const Inputs& in, const PlanMemory& memory, double batch, const char* group) {
-  if (!memory.fits) {
+  // Prefill keeps no cache for long: it is refused only where even the experts exceed the GPU.
+  const bool prefill = batch < 0;
+  if (prefill ? memory.experts_bytes > in.g.hbm_bytes : !memory.fits) {
     return failed(
         fmt::format("the weights do not fit: {:.1f} GB of weights and {:.1f} GB of buffers leave "
                     "{:.1f} GB of {:.1f} usable GB for the KV cache of {}",
@@ -157,13 +159,13 @@ Expected<Prediction> predict(const PlanModel& model, const PlanGpu& gpu,
   }
   WS_RETURN_IF_ERROR(check_links(in, scenario.group()));
   WS_RETURN_IF_ERROR(check_memory(in, p.memory,
-                                  scenario.phase == Phase::kPrefill ? 0 : p.batch_per_gpu,
+                                  scenario.phase == Phase::kPrefill ? -1 : p.batch_per_gpu,
                                   split ? "the decode group" : "a rank"));
   if (split) {
     WS_RETURN_IF_ERROR(check_links(in, scenario.prefill_ep));
     const double slots = scenario.prefill_ep == scenario.ep ? scenario.slots : model.experts;
     p.prefill_memory = plan_memory(model, gpu, scenario, constants, scenario.prefill_ep, slots);
-    WS_RETURN_IF_ERROR(check_memory(in, p.prefill_memory, 0, "the prefill group"));
+    WS_RETURN_IF_ERROR(check_memory(in, p.prefill_memory, -1, "the prefill group"));
   }
   switch (scenario.phase) {
     case Phase::kDecode:

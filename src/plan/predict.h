@@ -1,4 +1,4 @@
-// The planner's prediction: formulas of docs/planner.md over one model, GPU and scenario. Pure, and
+// The planner's prediction: formulas over one model, GPU and scenario. Pure, and
 // without text in the hot path, so that a search may call it 10⁵ times.
 #pragma once
 
@@ -97,7 +97,7 @@ StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScen
 // Memory of a GPU in a group of `ep` GPUs with `slots` slots.
 PlanMemory plan_memory(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,
                        const PlanConstants& constants, double ep, double slots);
-// max ÷ mean rank load of one step with `rows` expert rows per rank (docs/planner.md).
+// max ÷ mean rank load of one step with `rows` expert rows per rank.
 double rank_imbalance(const PlanModel& model, const PlanScenario& scenario,
                       const PlanConstants& constants, double ep, double slots, double rows);
 // Seconds of one dispatch or combine: `rows` rows of `bytes` each per rank over `ep` ranks.

@@ -1,4 +1,4 @@
-// The question put to the planner: phases, widths, lengths, dtypes. docs/planner.md lists the keys.
+// The question put to the planner: phases, widths, lengths, dtypes.
 #pragma once
 
 #include <optional>
