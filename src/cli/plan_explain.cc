@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/plan.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_load.h"
 #include "cli/table.h"
 #include "plan/explain.h"
 
@@ -15,7 +16,7 @@ namespace wingspan {
 namespace {
 
 struct ExplainOptions {
-  std::string model, hardware, scenario, compare, constants;
+  std::string model, hardware, scenario, compare, constants, load;
   bool json = false;
 };
 
@@ -228,6 +229,8 @@ Status explain_command(const ExplainOptions& o) {
     }
     Side side;
     WS_ASSIGN(side.input, plan_scenario(path, model));
+    WS_RETURN_IF_ERROR(
+        use_recorded_load(o.load, model, side.input.scenario, side.input.assumptions));
     const PlanScenario& s = side.input.scenario;
     WS_ASSIGN(side.explanation, explain(model, gpu, s, constants));
     add_assumptions(model, gpu, s, constants, side.explanation.prediction, &side.input.assumptions);
@@ -263,6 +266,8 @@ void add_plan_explain(CLI::App& plan, Command& selected) {
       ->required();
   command->add_option("--scenario", o.scenario, "JSON file, - for stdin")->required();
   command->add_option("--compare", o.compare, "a second scenario: the difference part by part");
+  command->add_option("--load", o.load,
+                      "recorded load (wingspan-load): the imbalance is what the balancer reaches");
   command->add_option("--constants", o.constants, "constants instead of the built-in ones (CSV)");
   command->add_flag("--json", o.json, "one JSON document on stdout");
   command->footer(kExamples);

@@ -102,6 +102,11 @@ std::vector<WhatIf> what_if(const PlanModel& model, const PlanGpu& gpu, const Pl
       return std::string("perfect balance");
     });
     with([&](Question& q) { return narrow(q.scenario, gpu, true); });
+    if (PlanScenario test = s; narrow(test, gpu, true).empty()) {
+      out.push_back(
+          {"next dtype of the experts", std::nullopt, 0,
+           fmt::format("{} multiplies in nothing narrower than {}", gpu.name, name_of(s.experts))});
+    }
   }
   with([&](Question& q) { return narrow(q.scenario, gpu, false); });
   with([](Question& q) {
