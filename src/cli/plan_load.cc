@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "eplb/plan.h"
 #include "placement/load.h"
+#include "placement/placement.h"
 
 namespace wingspan {
 namespace {
@@ -25,15 +26,6 @@ Expected<LoadMatrix> load_of(const std::string& path, const PlanModel& model) {
   return out;
 }
 
-// Ranks hold the slots as evenly as they go, the first ones those left over.
-Topology topology_of(int experts, int ranks, int slots) {
-  Topology out;
-  out.experts = experts;
-  out.rank_slots.assign(static_cast<size_t>(ranks), slots / ranks);
-  for (int r = 0; r < slots % ranks; ++r) ++out.rank_slots[static_cast<size_t>(r)];
-  return out;
-}
-
 }  // namespace
 
 Status use_recorded_load(const std::string& path, const PlanModel& model, PlanScenario& s,
@@ -46,8 +38,9 @@ Status use_recorded_load(const std::string& path, const PlanModel& model, PlanSc
   double sum = 1;
   const int ranks = static_cast<int>(s.ep);
   if (ranks > 1) {
-    const Topology topology =
-        topology_of(static_cast<int>(model.experts), ranks, static_cast<int>(s.slots));
+    Topology topology;
+    topology.experts = static_cast<int>(model.experts);
+    topology.rank_slots = even_rank_slots(static_cast<int>(s.slots), ranks);
     PlanOptions options;
     options.effort = Effort::fast();
     const auto plans = plan_layers(topology, load, options);
