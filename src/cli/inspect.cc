@@ -5,12 +5,13 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
-#include "cli/hardware.h"
 #include "cli/lists.h"
+#include "cli/plan_inputs.h"
 #include "cli/table.h"
 #include "model/config.h"
 #include "model/weight_source.h"
 #include "placement/placement.h"
+#include "plan/predict.h"
 
 namespace wingspan {
 namespace {
@@ -49,15 +50,16 @@ struct Facts {
   ParameterCount count;
   DType dtype = DType::kBF16;
   int64_t total_bytes = 0, expert_bytes = 0, other_bytes = 0, kv_bytes_per_token = 0;
-  std::optional<Hardware> hardware;
+  std::optional<PlanGpu> hardware;
   std::vector<Width> widths;
 };
 
 Expected<Facts> gather(const InspectOptions& o) {
   Facts f;
+  WS_ASSIGN(const PlanConstants constants, plan_constants(""));
   WS_ASSIGN(auto widths, parse_numbers(o.widths, "--ep", 1, 1 << 16));
   if (!o.hardware.empty()) {
-    WS_ASSIGN(f.hardware, find_hardware(o.hardware));
+    WS_ASSIGN(f.hardware, plan_gpu(o.hardware));
   }
   WS_ASSIGN(f.config, read_model_config(real_files(), o.path));
   const ModelConfig& c = f.config;
@@ -78,7 +80,7 @@ Expected<Facts> gather(const InspectOptions& o) {
     w.expert_bytes = layers * w.most * f.expert_bytes;
     w.weight_bytes = f.other_bytes + w.expert_bytes;
     if (f.hardware) {
-      w.kv_bytes = f.hardware->memory_gb * 1e9 - static_cast<double>(w.weight_bytes);
+      w.kv_bytes = kv_bytes_beside(*f.hardware, constants, static_cast<double>(w.weight_bytes));
       w.kv_tokens = std::max(0.0, w.kv_bytes / static_cast<double>(f.kv_bytes_per_token));
     }
     f.widths.push_back(w);

@@ -4,13 +4,14 @@
 #include "cli/console.h"
 #include "cli/plan.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_load.h"
 #include "cli/plan_validate.h"
 
 namespace wingspan {
 namespace {
 
 struct PredictOptions {
-  std::string model, hardware, scenario, constants;
+  std::string model, hardware, scenario, constants, load;
   bool json = false, validate = false;
 };
 
@@ -31,6 +32,7 @@ Status predict_command(const PredictOptions& o) {
   WS_ASSIGN(const PlanGpu gpu, plan_gpu(o.hardware));
   WS_ASSIGN(const PlanConstants constants, plan_constants(o.constants));
   WS_ASSIGN(ScenarioInput input, plan_scenario(o.scenario, model));
+  WS_RETURN_IF_ERROR(use_recorded_load(o.load, model, input.scenario, input.assumptions));
   WS_ASSIGN(const Prediction p, predict(model, gpu, input.scenario, constants));
   add_assumptions(model, gpu, input.scenario, constants, p, &input.assumptions);
   if (o.json) return print_json(json_of_prediction(input.scenario, p, input.assumptions));
@@ -51,6 +53,8 @@ void add_plan_predict(CLI::App& plan, Command& selected) {
   command->add_option("--hardware", o.hardware,
                       "name (or part of it) in data/hardware.csv, or a JSON file");
   command->add_option("--scenario", o.scenario, "JSON file, - for stdin");
+  command->add_option("--load", o.load,
+                      "recorded load (wingspan-load): the imbalance is what the balancer reaches");
   command->add_option("--constants", o.constants, "constants instead of the built-in ones (CSV)");
   command->add_flag("--validate", o.validate, "compare with all published measurements");
   command->add_flag("--json", o.json, "one JSON document on stdout");

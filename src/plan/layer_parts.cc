@@ -51,11 +51,9 @@ Piece StepModel::attention(const Rows& rows) {
   if (trace_ != nullptr) {
     note(StepTerm::kAttention, "g * fixed",
          fmt::format("{:g} * {:g} us", fixed_share(g_, c_), c_.attention_fixed_us), start,
-         {"fixed_share_hopper", "fixed_share_blackwell", "attention_fixed_us"});
-    note(StepTerm::kAttention, "projections: GEMM(rows*tp, P_attention/tp)",
-         fmt::format("GEMM({:g}, {:g})", rows.query * tp_, m_.attention_params() / tp_),
-         projections.s,
-         {"flops_share", "flops_slope", "stream_hopper", "stream_blackwell", "knee_power"});
+         {share_name(), "attention_fixed_us"});
+    note_gemm(StepTerm::kAttention, "projections", rows.query * tp_, m_.attention_params() / tp_,
+              s_.attention, projections.s);
   }
   const double width = m_.mla ? (prefill_ ? m_.nope + m_.rope + m_.v_dim : 2 * m_.kv_lora + m_.rope)
                               : 2 * m_.head_dim;
@@ -104,15 +102,16 @@ Piece StepModel::experts(double rows, double imbalance) {
   const Piece out = fixed(start) + roofline(c_, read_s, math_s, Bound::kWeights);
   if (trace_ != nullptr) {
     note(StepTerm::kExperts,
-         "g*fixed + knee(A*P_e*b / (stream*HBM), 2*rows*K*f*P_e / (e*peak)), A = slots/ep * hit",
+         "g*fixed + knee(A*P_e*b / (stream*HBM), 2*rows*K*f*P_e / (e*peak)), A = slots/ep * hit, "
+         "hit = 1 - (1 - K/E)^(rows of the group)",
          fmt::format("{:g}*{:g} us + knee({:g}*{:.4g}*{:g}*{:g} / {:.4g} = {:.4g} us, "
                      "2*{:g}*{:g}*{:.4g}*{:g} / ({:.3g}*{:.4g}) = {:.4g} us)",
                      fixed_share(g_, c_), c_.experts_fixed_us, held, hit, m_.expert_params(),
                      dtype_bytes(s_.experts), stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k,
                      imbalance, m_.expert_params(), e, peak, math_s * 1e6),
          out.s,
-         {"fixed_share_hopper", "fixed_share_blackwell", "experts_fixed_us", "stream_hopper",
-          "stream_blackwell", "flops_share", "flops_slope", "knee_power"});
+         {share_name(), "experts_fixed_us", stream_name(), "flops_share", "flops_slope",
+          "knee_power"});
   }
   return out;
 }
@@ -121,9 +120,8 @@ Piece StepModel::shared(double rows) {
   if (m_.shared_width <= 0) return {};
   const Piece out = gemm(g_, c_, rows * tp_, m_.shared_params() / tp_, s_.attention);
   if (trace_ != nullptr) {
-    note(StepTerm::kShared, "GEMM(rows*tp, 3*H*I_shared/tp)",
-         fmt::format("GEMM({:g}, {:g})", rows * tp_, m_.shared_params() / tp_), out.s,
-         {"flops_share", "flops_slope", "stream_hopper", "stream_blackwell", "knee_power"});
+    note_gemm(StepTerm::kShared, "shared experts", rows * tp_, m_.shared_params() / tp_,
+              s_.attention, out.s);
   }
   return out;
 }

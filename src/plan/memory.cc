@@ -5,6 +5,10 @@
 
 namespace wingspan {
 
+double kv_bytes_beside(const PlanGpu& gpu, const PlanConstants& c, double weights) {
+  return c.memory_share * gpu.hbm_bytes - weights - c.buffer_gb * 1e9;
+}
+
 PlanMemory plan_memory(const PlanModel& m, const PlanGpu& gpu, const PlanScenario& s,
                        const PlanConstants& c, double ep, double slots) {
   PlanMemory out;
@@ -22,7 +26,7 @@ PlanMemory plan_memory(const PlanModel& m, const PlanGpu& gpu, const PlanScenari
   out.buffers_bytes = c.buffer_gb * 1e9;
   const double layer_token = m.kv_elements() * dtype_bytes(s.kv);
   out.kv_bytes_per_token = m.layers * layer_token;
-  out.kv_bytes_free = c.memory_share * gpu.hbm_bytes - out.weights() - out.buffers_bytes;
+  out.kv_bytes_free = kv_bytes_beside(gpu, c, out.weights());
   // A sequence at its full length; windowed layers keep their window. Attention TP splits heads,
   // but the latent of MLA (and KV heads beyond their number) is held by every GPU of it.
   const double full = std::max(1.0, s.isl + s.osl);

@@ -94,6 +94,8 @@ StepCost decode_step(const PlanModel& model, const PlanGpu& gpu, const PlanScena
 // 1000 · tokens_per_gpu ÷ step_ms.
 StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,
                       const PlanConstants& constants, double ep, Trace* trace = nullptr);
+// Usable bytes that `weights` bytes and the buffers leave for the KV cache; may be negative.
+double kv_bytes_beside(const PlanGpu& gpu, const PlanConstants& constants, double weights);
 // Memory of a GPU in a group of `ep` GPUs with `slots` slots.
 PlanMemory plan_memory(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,
                        const PlanConstants& constants, double ep, double slots);

@@ -12,6 +12,30 @@ void StepModel::note(StepTerm term, std::string formula, std::string numbers, do
       {term, std::move(formula), std::move(numbers), seconds * 1e6, times_, std::move(constants)});
 }
 
+void StepModel::note_gemm(StepTerm term, const std::string& what, double rows, double params,
+                          PlanDType dtype, double seconds) {
+  const double peak = peak_flops(g_, dtype), e = flops_efficiency(g_, c_, peak);
+  const double stream = stream_bytes_per_s(g_, c_);
+  note(term,
+       what +
+           ": knee(params*b / (stream*HBM), 2*rows*params / (e*peak)), "
+           "1/e = 1/flops_share + flops_slope*(peak/HBM)/400",
+       fmt::format("knee({:.6g}*{:g} B / {:.4g} B/s = {:.4g} us, 2*{:g}*{:.6g} / ({:.4g}*{:.4g}) = "
+                   "{:.4g} us)",
+                   params, dtype_bytes(dtype), stream, params * dtype_bytes(dtype) / stream * 1e6,
+                   rows, params, e, peak, 2 * rows * params / (e * peak) * 1e6),
+       seconds, {"flops_share", "flops_slope", stream_name(), "knee_power"});
+}
+
+void StepModel::note_all_reduce(StepTerm term, double rows, double count) {
+  const double link = tp_ <= g_.scaleup_domain ? g_.scaleup_bytes_per_s : g_.scaleout_bytes_per_s;
+  note(term, "all-reduce: count * (t0 + 2(tp-1)/tp * rows*tp * H*2 B / (share * link))",
+       fmt::format("{:g} * ({:g} us + 2*({:g}-1)/{:g} * {:g}*{:g} * {:g}*2 / ({:g} * {:.4g}))",
+                   count, c_.allreduce_fixed_us, tp_, tp_, rows, tp_, m_.hidden, c_.allreduce_share,
+                   link),
+       all_reduce(rows).s * count, {"allreduce_fixed_us", "allreduce_share"});
+}
+
 void StepModel::add(StepTerm term, const Piece& piece, double times) {
   out_.ms[static_cast<size_t>(term)] += piece.s * times * 1e3;
   for (size_t i = 0; i < kBounds; ++i) out_.bound_ms[i] += piece.by[i] * times * 1e3;
@@ -35,11 +59,7 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
     const Piece one = all_reduce(rows);
     if (trace_ != nullptr) {
       for (const StepTerm term : {StepTerm::kDispatch, StepTerm::kCombine}) {
-        note(term, "all-reduce = t0 + 2(tp-1)/tp * rows*tp * H*2 / (share * up)",
-             fmt::format("{:g} us + 2*({:g}-1)/{:g} * {:g}*{:g} * {:g}*2 / ({:g} * {:.4g})",
-                         c_.allreduce_fixed_us, tp_, tp_, rows, tp_, m_.hidden, c_.allreduce_share,
-                         g_.scaleup_bytes_per_s),
-             one.s, {"allreduce_fixed_us", "allreduce_share"});
+        note_all_reduce(term, rows, 1);
       }
     }
     return {one, one};
@@ -75,7 +95,10 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
   Piece combine =
       one(StepTerm::kCombine, s_.combine, inside ? c_.combine_scaleup_us : c_.combine_scaleout_us,
           inside ? "combine_scaleup_us" : "combine_scaleout_us");
-  if (tp_ > 1) dispatch += all_reduce(rows);
+  if (tp_ > 1) {
+    dispatch += all_reduce(rows);
+    if (trace_ != nullptr) note_all_reduce(StepTerm::kDispatch, rows, 1);
+  }
   return {dispatch, combine};
 }
 
@@ -138,11 +161,14 @@ void StepModel::add_layers(const Rows& whole) {
   // A dense MLP is split over the attention's tensor-parallel group.
   Piece mlp = gemm(g_, c_, whole.query * tp_, m_.dense_params() / tp_, s_.attention);
   if (trace_ != nullptr) {
-    note(StepTerm::kDenseLayers, "GEMM(rows*tp, 3*H*I_dense/tp)",
-         fmt::format("GEMM({:g}, {:g})", whole.query * tp_, m_.dense_params() / tp_), mlp.s,
-         {"flops_share", "flops_slope", "stream_hopper", "stream_blackwell", "knee_power"});
+    note_gemm(StepTerm::kDenseLayers, "dense MLP", whole.query * tp_, m_.dense_params() / tp_,
+              s_.attention, mlp.s);
   }
-  if (tp_ > 1) mlp += all_reduce(whole.query).times(m_.experts > 0 ? 1 : 2);
+  if (tp_ > 1) {
+    const double count = m_.experts > 0 ? 1 : 2;
+    mlp += all_reduce(whole.query).times(count);
+    if (trace_ != nullptr) note_all_reduce(StepTerm::kDenseLayers, whole.query, count);
+  }
   add(StepTerm::kDenseLayers, mlp, times_);
 }
 
@@ -159,8 +185,16 @@ void StepModel::add_drafts(const Rows& rows) {
   draft += gemm(g_, c_, one.query * tp_, m_.vocab * m_.hidden / tp_, PlanDType::kBf16);
   times_ = s_.mtp_k;
   if (trace_ != nullptr) {
-    note(StepTerm::kDraft, "one layer + head on one row per sequence",
-         fmt::format("{:g} sequences", rows.sequences), draft.s, {});
+    note(
+        StepTerm::kDraft, "a layer and the head on one row per sequence, by the same formulas",
+        fmt::format("{:g} rows: attention {:.4g} + other {:.4g} + experts {:.4g} + shared {:.4g} + "
+                    "dispatch {:.4g} + combine {:.4g} + the rest (head, or a dense MLP) {:.4g} us",
+                    one.query, l.attention.s * 1e6, l.other.s * 1e6, l.experts.s * 1e6,
+                    l.shared.s * 1e6, l.dispatch.s * 1e6, l.combine.s * 1e6,
+                    (draft.s - l.attention.s - l.other.s - l.experts.s - l.shared.s - l.dispatch.s -
+                     l.combine.s) *
+                        1e6),
+        draft.s, {});
   }
   add(StepTerm::kDraft, draft, times_);
 }
@@ -185,9 +219,8 @@ StepCost StepModel::decode(double batch, double context) {
   add(StepTerm::kHead, head);
   add(StepTerm::kHost, fixed(c_.host_ms * 1e-3));
   if (trace_ != nullptr) {
-    note(StepTerm::kHead, "GEMM(rows*tp, vocab*H/tp) in bf16",
-         fmt::format("GEMM({:g}, {:g})", rows.query * tp_, m_.vocab * m_.hidden / tp_), head.s,
-         {"flops_share", "flops_slope", "stream_hopper", "stream_blackwell", "knee_power"});
+    note_gemm(StepTerm::kHead, "head", rows.query * tp_, m_.vocab * m_.hidden / tp_,
+              PlanDType::kBf16, head.s);
     note(StepTerm::kHost, "host and sampling per step", fmt::format("{:g} ms", c_.host_ms),
          c_.host_ms * 1e-3, {"host_ms"});
   }
@@ -209,8 +242,8 @@ StepCost StepModel::prefill_chunk(double tokens) {
   const double bubbles = busy * (1 / c_.prefill_share - 1) * 1e-3;
   add(StepTerm::kBubbles, fixed(bubbles));
   if (trace_ != nullptr) {
-    note(StepTerm::kHead, "GEMM(prompts, vocab*H) in bf16",
-         fmt::format("GEMM({:.4g}, {:g})", rows.sequences, m_.vocab * m_.hidden), head.s, {});
+    note_gemm(StepTerm::kHead, "head", std::max(1.0, rows.sequences), m_.vocab * m_.hidden / tp_,
+              PlanDType::kBf16, head.s);
     note(StepTerm::kBubbles, "busy time * (1/share - 1)",
          fmt::format("{:.5g} ms * (1/{:g} - 1)", busy, c_.prefill_share), bubbles,
          {"prefill_share"});

@@ -59,6 +59,14 @@ class StepModel {
   // Only called when there is a trace.
   void note(StepTerm term, std::string formula, std::string numbers, double seconds,
             std::vector<std::string> constants);
+  // A product of `rows` rows through `params` weights, written out.
+  void note_gemm(StepTerm term, const std::string& what, double rows, double params,
+                 PlanDType dtype, double seconds);
+  void note_all_reduce(StepTerm term, double rows, double count);
+  const char* stream_name() const { return g_.blackwell ? "stream_blackwell" : "stream_hopper"; }
+  const char* share_name() const {
+    return g_.blackwell ? "fixed_share_blackwell" : "fixed_share_hopper";
+  }
 
   const PlanModel& m_;
   const PlanGpu& g_;

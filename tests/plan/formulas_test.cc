@@ -1,0 +1,150 @@
+// The formulas against numbers worked out by hand or published with them (docs/planner.md).
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "plan/blocks.h"
+#include "plan/cases.h"
+
+namespace wingspan::test {
+namespace {
+
+using plan_detail::flops_efficiency;
+using plan_detail::peak_flops;
+using plan_detail::poisson_max;
+
+TEST(PlanFormulas, DimensionsOfR1) {
+  const PlanModel m = model("R1");
+  EXPECT_NEAR(m.attention_params() / 1e6, 187, 0.5);
+  EXPECT_EQ(m.decode_core_flops(), 278528);
+  EXPECT_EQ(m.expert_params(), 44040192);
+  EXPECT_EQ(m.layers * m.kv_elements(), 35136);
+}
+
+TEST(PlanFormulas, FlopsShareFallsWithFlopsPerByte) {
+  const auto share = [](const std::string& name, PlanDType type) {
+    const PlanGpu g = gpu(name);
+    return flops_efficiency(g, constants(), peak_flops(g, type));
+  };
+  EXPECT_NEAR(share("H20-96G", PlanDType::kFp8), 0.87, 0.01);
+  EXPECT_NEAR(share("H200 SXM", PlanDType::kFp8), 0.63, 0.01);
+  EXPECT_NEAR(share("GB200 NVL72", PlanDType::kFp8), 0.53, 0.01);
+  EXPECT_NEAR(share("GB200 NVL72", PlanDType::kNvfp4), 0.37, 0.01);
+  EXPECT_NEAR(share("GB300 NVL72", PlanDType::kNvfp4), 0.28, 0.01);
+}
+
+TEST(PlanFormulas, ARooflineIsSoftAtItsKneeAndLeavesNoRange) {
+  const PlanConstants& c = constants();
+  const double knee = plan_detail::roofline(c, 1e-6, 1e-6, Bound::kWeights).s;
+  EXPECT_NEAR(knee / 1e-6, std::pow(2, 1 / c.knee_power), 1e-12);
+  EXPECT_NEAR(plan_detail::roofline(c, 1, 1e-9, Bound::kKv).s, 1, 1e-12);
+  EXPECT_GT(plan_detail::roofline(c, 1e-200, 1e-201, Bound::kKv).s, 1e-200);
+}
+
+TEST(PlanFormulas, MemoryOfR1) {
+  const PlanModel m = model("R1");
+  PlanScenario s = scenario(Phase::kDecode, 32, 256);
+  s.experts = PlanDType::kNvfp4;
+  const auto weights = [&](double ep, double slots) {
+    s.ep = s.attention_dp = ep;
+    return plan_memory(m, gpu("GB200 NVL72"), s, constants(), ep, slots).weights() / 1e9;
+  };
+  EXPECT_NEAR(weights(8, 256), 65, 3);
+  EXPECT_NEAR(weights(32, 288), 32, 3);
+  EXPECT_GT(weights(8, 288), weights(8, 256));
+  const PlanMemory at = plan_memory(m, gpu("GB200 NVL72"), s, constants(), 32, 288);
+  EXPECT_EQ(at.kv_bytes_per_token, 35136);
+  EXPECT_NEAR(at.attention_bytes / 1e9, 11.6, 0.3);
+  s.kv = PlanDType::kBf16;
+  EXPECT_EQ(plan_memory(m, gpu("GB200 NVL72"), s, constants(), 32, 288).kv_bytes_per_token, 70272);
+}
+
+TEST(PlanFormulas, ImbalanceOfAPlanAndOfChance) {
+  const PlanModel m = model("R1");
+  PlanScenario s = scenario(Phase::kDecode, 32, 288);
+  const auto f = [&](double ep, double slots, double rows) {
+    return rank_imbalance(m, s, constants(), ep, slots, rows);
+  };
+  const std::pair<double, double> published[] = {{4, 1.04},  {8, 1.05},  {16, 1.08},
+                                                 {32, 1.12}, {64, 1.18}, {72, 1.19}};
+  for (const auto& [ep, value] : published) EXPECT_NEAR(f(ep, 288, 4096), value, 0.015) << ep;
+  s.balancing = Balancing::kPerfect;
+  EXPECT_EQ(f(32, 288, 64), 1);
+  s.balancing = Balancing::kNone;
+  const std::pair<double, double> unplanned[] = {
+      {4, 1.20}, {8, 1.43}, {16, 1.84}, {32, 2.64}, {64, 4.19}};
+  for (const auto& [ep, value] : unplanned) EXPECT_NEAR(f(ep, 256, 1e9) / value, 1, 0.12) << ep;
+  s.balancing = Balancing::kGiven;
+  s.imbalance = 1.7;
+  EXPECT_EQ(f(32, 288, 64), 1.7);
+}
+
+TEST(PlanFormulas, AnExchangeInsideADomainByHand) {
+  // 128 rows of 4,032 bytes to 31 of 32 peers, 7.1 copies a row, 63 % of 900 GB/s.
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  const double copies = 31 * (1 - std::pow(31.0 / 32, 8));
+  const double s = exchange_s(m, g, constants(), 32, 128, 4032, 18e-6, false);
+  EXPECT_NEAR(s, 18e-6 + 128 * 4032 * copies / (constants().scaleup_share * 900e9), 1e-9);
+  EXPECT_EQ(exchange_s(m, g, constants(), 1, 128, 4032, 18e-6, false), 0);
+}
+
+TEST(PlanFormulas, TheShareThatLeavesTheNodeIsTheWholeDependenceOnTheWidth) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("H200");
+  const auto beyond = [&](double ep) {
+    return exchange_s(m, g, constants(), ep, 128, 14336, 0, false);
+  };
+  EXPECT_NEAR(beyond(32) / beyond(16), 0.75 / 0.5, 1e-9);
+  EXPECT_NEAR(beyond(64) / beyond(16), 0.875 / 0.5, 1e-9);
+}
+
+TEST(PlanFormulas, TheMostOfSeveralPoissonDraws) {
+  EXPECT_NEAR(poisson_max(0.7, 1), 0.7, 1e-12);
+  // Two draws of mean 1: 2·E[X] − E[min], by summing over all pairs.
+  double sum = 0;
+  const auto p = [](int k) { return std::exp(-1 - std::lgamma(k + 1.0)); };
+  for (int a = 0; a < 40; ++a) {
+    for (int b = 0; b < 40; ++b) sum += p(a) * p(b) * std::max(a, b);
+  }
+  EXPECT_NEAR(poisson_max(1, 2), sum, 1e-9);
+  EXPECT_GT(poisson_max(0.01, 64), 0.3);  // 64 ranks: one of them starts a prompt often enough
+}
+
+TEST(PlanFormulas, ExpertsFallWithTheWidthAndTheExchangeStays) {
+  // 32 sequences per GPU, FP4: the experts' time of a step over EP4 to EP64, as published.
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  const std::pair<double, double> published[] = {
+      {4, 16.7}, {8, 8.9}, {16, 5.4}, {32, 3.1}, {64, 2.0}};
+  double least = 1e9, most = 0, first = 0;
+  for (const auto& [ep, ms] : published) {
+    PlanScenario s = scenario(Phase::kDecode, ep, ep < 16 ? 256 : 288);
+    s.experts = s.dispatch = PlanDType::kNvfp4;
+    const StepCost step = decode_step(m, g, s, constants(), 32, 4608);
+    const double experts = step.of(StepTerm::kExperts);
+    if (first == 0) first = experts;
+    EXPECT_NEAR(experts / ms, 1, 0.25) << "EP" << ep;
+    const double exchange = step.of(StepTerm::kDispatch) + step.of(StepTerm::kCombine);
+    least = std::min(least, exchange);
+    most = std::max(most, exchange);
+  }
+  EXPECT_LT(most / least, 1.3);
+}
+
+TEST(PlanFormulas, TwoHalfBatchesLoseAtFewRowsAndWinAtMany) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("H800");
+  PlanScenario s = scenario(Phase::kDecode, 128, 288);
+  const auto gain = [&](double batch) {
+    s.overlap = PlanOverlap::kNone;
+    const double alone = decode_step(m, g, s, constants(), batch, 4608).step_ms;
+    s.overlap = PlanOverlap::kTwoBatch;
+    return alone / decode_step(m, g, s, constants(), batch, 4608).step_ms;
+  };
+  EXPECT_LT(gain(16), 1);
+  EXPECT_GT(gain(256), 1.1);
+}
+
+}  // namespace
+}  // namespace wingspan::test
