@@ -16,11 +16,11 @@ namespace {
 
 // Sums of a tile fill at most three quarters of the registers.
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-constexpr int kTileQueries = 6, kTilePositions = 4, kTileChunks = 4;
+inline constexpr int kTileQueries = 6, kTilePositions = 4, kTileChunks = 4;
 #elif defined(__AVX2__) && defined(__FMA__)
-constexpr int kTileQueries = 6, kTilePositions = 1, kTileChunks = 1;
+inline constexpr int kTileQueries = 6, kTilePositions = 1, kTileChunks = 1;
 #else
-constexpr int kTileQueries = 2, kTilePositions = 1, kTileChunks = 1;
+inline constexpr int kTileQueries = 2, kTilePositions = 1, kTileChunks = 1;
 #endif
 
 // How a KV row of type T is read: pairs for scores, plain lanes for the sum.
