@@ -32,7 +32,7 @@ PredictServing::PredictServing(PlanModel model, PlanGpu gpu, PlanConstants const
     : model_(std::move(model)),
       gpu_(std::move(gpu)),
       constants_(constants),
-      base_(std::move(base)),
+      base_(base),
       imbalance_(std::move(imbalance)) {}
 
 PlanScenario PredictServing::group_scenario(const DecodeShape& shape, bool aggregated) const {

@@ -28,7 +28,7 @@ WhatIf ask(std::string change, const Question& q, const PlanConstants& c, const 
     return out;
   }
   out.effect = p->tokens_per_s_per_gpu / now.tokens_per_s_per_gpu - 1;
-  out.prediction = std::move(*p);
+  out.prediction = *p;
   return out;
 }
 
