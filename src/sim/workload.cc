@@ -52,14 +52,14 @@ std::vector<SimRequest> from_trace(const WorkloadOptions& o, const std::vector<S
   out.reserve(static_cast<size_t>(o.requests));
   for (int i = 0; i < o.requests; ++i) {
     const auto at = static_cast<size_t>(i) % trace.size();
-    const auto round = static_cast<double>(static_cast<size_t>(i) / trace.size());
+    const size_t round = static_cast<size_t>(i) / trace.size();
     const SimRequest& r = trace[at];
     const auto since = static_cast<double>(r.arrival_ns - trace.front().arrival_ns);
     const auto scaled = [](int64_t tokens, double factor) {
       const double value = static_cast<double>(tokens) * factor;
       return std::clamp<int64_t>(std::llround(value), 1, kMaxLength);
     };
-    out.push_back({std::llround(round * round_ns + since * stretch),
+    out.push_back({std::llround(static_cast<double>(round) * round_ns + since * stretch),
                    scaled(r.prompt_tokens, o.isl * n / prompts),
                    scaled(r.output_tokens, o.osl * n / outputs)});
   }
