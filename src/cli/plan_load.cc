@@ -2,17 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 
 #include "base/files.h"
-#include "eplb/plan.h"
 #include "placement/load.h"
 #include "placement/placement.h"
 
 namespace wingspan {
-namespace {
 
-Expected<LoadMatrix> load_of(const std::string& path, const PlanModel& model) {
+Expected<LoadMatrix> recorded_load(const std::string& path, const PlanModel& model) {
   WS_ASSIGN(const Load load, read_load(real_files(), path));
   if (load.experts != static_cast<int>(model.experts)) {
     return invalid_input(
@@ -26,7 +24,21 @@ Expected<LoadMatrix> load_of(const std::string& path, const PlanModel& model) {
   return out;
 }
 
-}  // namespace
+double placed_imbalance(const LoadMatrix& load, int ranks, int slots) {
+  if (ranks == 1) return 1;
+  Topology topology;
+  topology.experts = static_cast<int>(load.front().size());
+  topology.rank_slots = even_rank_slots(slots, ranks);
+  PlanOptions options;
+  options.effort = Effort::fast();
+  const auto plans = plan_layers(topology, load, options);
+  double sum = 0;
+  for (size_t l = 0; l < plans.size(); ++l) {
+    const LayerReport r = report_plan(topology, plans[l].slot_to_expert, load[l], 0);
+    sum += r.balancedness > 0 ? 1 / r.balancedness : 1;
+  }
+  return sum / static_cast<double>(plans.size());
+}
 
 Status use_recorded_load(const std::string& path, const PlanModel& model, PlanScenario& s,
                          std::vector<std::string>& assumptions) {
@@ -34,25 +46,10 @@ Status use_recorded_load(const std::string& path, const PlanModel& model, PlanSc
   if (model.experts < 1) {
     return invalid_input(model.name + " has no experts to balance", "--load", "leave it out");
   }
-  WS_ASSIGN(const LoadMatrix load, load_of(path, model));
-  double sum = 1;
+  WS_ASSIGN(const LoadMatrix load, recorded_load(path, model));
   const int ranks = static_cast<int>(s.ep);
-  if (ranks > 1) {
-    Topology topology;
-    topology.experts = static_cast<int>(model.experts);
-    topology.rank_slots = even_rank_slots(static_cast<int>(s.slots), ranks);
-    PlanOptions options;
-    options.effort = Effort::fast();
-    const auto plans = plan_layers(topology, load, options);
-    sum = 0;
-    for (size_t l = 0; l < plans.size(); ++l) {
-      const LayerReport r = report_plan(topology, plans[l].slot_to_expert, load[l], 0);
-      sum += r.balancedness > 0 ? 1 / r.balancedness : 1;
-    }
-    sum /= static_cast<double>(plans.size());
-  }
   s.balancing = Balancing::kGiven;
-  s.imbalance = std::max(1.0, sum);
+  s.imbalance = std::max(1.0, placed_imbalance(load, ranks, static_cast<int>(s.slots)));
   assumptions.push_back(
       fmt::format("imbalance from the balancer on {}: {} layers on {} ranks with {:g} slots, in "
                   "place of the scenario's state",

@@ -6,8 +6,7 @@
 #include <map>
 
 #include "cli/plan_inputs.h"
-#include "eplb/plan.h"
-#include "placement/load.h"
+#include "cli/plan_load.h"
 
 namespace wingspan {
 namespace {
@@ -41,48 +40,16 @@ Expected<Balancing> balancing_of(const std::string& name) {
   return invalid_input("unknown state \"" + name + "\"", "--eplb");
 }
 
-// What the balancer reaches on a recorded load: the mean over layers of max ÷ mean rank load, by
-// width and slots, each solved once.
-class LoadImbalance {
- public:
-  explicit LoadImbalance(const std::vector<std::vector<int64_t>>& load) {
-    for (const auto& layer : load) load_.emplace_back(layer.begin(), layer.end());
-  }
-  double operator()(int ep, int slots) {
-    const auto [at, fresh] = known_.try_emplace({ep, slots}, 1);
-    if (!fresh || ep == 1) return at->second;
-    const auto experts = static_cast<int>(load_.front().size());
-    Topology topology;
-    topology.experts = experts;
-    topology.rank_slots.assign(static_cast<size_t>(ep), slots / ep);
-    PlanOptions options;
-    options.effort = Effort::fast();
-    const auto plans = plan_layers(topology, load_, options);
-    double sum = 0;
-    for (size_t l = 0; l < plans.size(); ++l) {
-      const LayerReport r = report_plan(topology, plans[l].slot_to_expert, load_[l], 0);
-      sum += r.balancedness > 0 ? 1 / r.balancedness : 1;
-    }
-    return at->second = sum / static_cast<double>(plans.size());
-  }
-
- private:
-  LoadMatrix load_;
-  std::map<std::pair<int, int>, double> known_;
-};
-
+// By width and slots, each placed once.
 Expected<ImbalanceOf> imbalance_of(const std::string& path, const PlanModel& model) {
   if (path.empty()) return ImbalanceOf();
-  WS_ASSIGN(const Load load, read_load(real_files(), path));
-  if (load.experts != static_cast<int>(model.experts)) {
-    return invalid_input(
-        fmt::format("the load has {} experts, {} has {}", load.experts, model.name, model.experts),
-        path, "record the load on this model");
-  }
-  WS_ASSIGN(const auto total, total_load(load));
-  if (total.empty()) return invalid_input("the load has no layers", path);
-  return ImbalanceOf([solver = std::make_shared<LoadImbalance>(total)](int ep, int slots) {
-    return (*solver)(ep, slots);
+  WS_ASSIGN(LoadMatrix load, recorded_load(path, model));
+  using Known = std::map<std::pair<int, int>, double>;
+  return ImbalanceOf([load = std::make_shared<const LoadMatrix>(std::move(load)),
+                      known = std::make_shared<Known>()](int ep, int slots) {
+    const auto [at, fresh] = known->try_emplace({ep, slots}, 1);
+    if (fresh) at->second = placed_imbalance(*load, ep, slots);
+    return at->second;
   });
 }
 
