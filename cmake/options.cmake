@@ -46,7 +46,7 @@ if(WINGSPAN_SANITIZE)
 endif()
 if(WINGSPAN_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    message(FATAL_ERROR "WINGSPAN_FUZZ needs clang++: use the preset \"fuzz\"")
+    message(FATAL_ERROR "WINGSPAN_FUZZ needs clang++: use the preset \"asan\"")
   endif()
   # Libraries report their coverage; only the fuzz programs bring libFuzzer's main().
   target_compile_options(wingspan_flags INTERFACE -fsanitize=fuzzer-no-link)

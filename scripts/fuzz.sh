@@ -1,14 +1,15 @@
 #!/bin/sh
 # Builds the fuzz programs and runs each for a while, two at a time, from the seeds of tests/goldens that fit. Inputs that
-# were found stay in build/fuzz/corpus/<name>; an input that fails is kept in build/fuzz/found and named.
+# were found stay in build/asan/corpus/<name>; an input that fails is kept in build/asan/found and named. The preset is that
+# of the sanitized tests, so that continuous integration compiles the libraries once for both.
 # usage: scripts/fuzz.sh SECONDS [NAME...]
 set -eu
 cd "$(dirname "$0")/.."
 seconds=$1
 shift
-build=build/fuzz
+build=build/asan
 jobs=${JOBS:-$(nproc)}
-scripts/configure.sh fuzz
+scripts/configure.sh asan
 cmake --build $build -j "$jobs" --target fuzz
 
 programs=$(find $build/fuzz -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x | LC_ALL=C sort)
