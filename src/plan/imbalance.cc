@@ -38,8 +38,9 @@ double rank_imbalance(const PlanModel& model, const PlanScenario& s, const PlanC
   if (s.balancing == Balancing::kNone || s.balancing == Balancing::kUntuned) {
     const double held = std::max(1.0, std::floor(model.experts / ep));
     const double excess = unplanned(c.popularity_sigma, held, ep) - 1;
-    f = 1 + std::hypot(excess * (s.balancing == Balancing::kNone ? 1 : c.untuned_share),
-                       std::sqrt(chance));
+    // Spare slots soften what no plan does; without them `untuned` is no plan.
+    const bool spare = s.balancing == Balancing::kUntuned && slots > model.experts;
+    f = 1 + std::hypot(excess * (spare ? c.untuned_share : 1), std::sqrt(chance));
   } else {
     const double error =
         c.slot_load_error * (s.balancing == Balancing::kOnline ? c.online_error_share : 1);

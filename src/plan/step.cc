@@ -65,7 +65,8 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
     return {one, one};
   }
   const bool inside = group_ <= g_.scaleup_domain, bulk = prefill_ && !inside;
-  const double skew = 1 + (imbalance - 1) / 2;
+  // The rank with the most rows takes them all in over its own link.
+  const double skew = imbalance;
   const auto one = [&](StepTerm term, PlanDType dtype, double fixed_us, const char* fixed_name) {
     const double bytes = exchange_bytes(dtype) * m_.hidden;
     const double all = exchange_s(m_, g_, c_, group_, rows, bytes * skew, fixed_us * 1e-6, bulk) *
@@ -183,18 +184,20 @@ void StepModel::add_drafts(const Rows& rows) {
   draft += m_.experts > 0 ? l.experts + l.shared
                           : gemm(g_, c_, one.query * tp_, m_.dense_params() / tp_, s_.attention);
   draft += gemm(g_, c_, one.query * tp_, m_.vocab * m_.hidden / tp_, PlanDType::kBf16);
+  draft += fixed(c_.host_ms * 1e-3);
   times_ = s_.mtp_k;
   if (trace_ != nullptr) {
-    note(
-        StepTerm::kDraft, "a layer and the head on one row per sequence, by the same formulas",
-        fmt::format("{:g} rows: attention {:.4g} + other {:.4g} + experts {:.4g} + shared {:.4g} + "
-                    "dispatch {:.4g} + combine {:.4g} + the rest (head, or a dense MLP) {:.4g} us",
-                    one.query, l.attention.s * 1e6, l.other.s * 1e6, l.experts.s * 1e6,
-                    l.shared.s * 1e6, l.dispatch.s * 1e6, l.combine.s * 1e6,
-                    (draft.s - l.attention.s - l.other.s - l.experts.s - l.shared.s - l.dispatch.s -
-                     l.combine.s) *
-                        1e6),
-        draft.s, {});
+    note(StepTerm::kDraft,
+         "a layer, the head and the host's part on one row per sequence, as in a step",
+         fmt::format(
+             "{:g} rows: attention {:.4g} + other {:.4g} + experts {:.4g} + shared {:.4g} + "
+             "dispatch {:.4g} + combine {:.4g} + the rest (head, host, or a dense MLP) {:.4g} us",
+             one.query, l.attention.s * 1e6, l.other.s * 1e6, l.experts.s * 1e6, l.shared.s * 1e6,
+             l.dispatch.s * 1e6, l.combine.s * 1e6,
+             (draft.s - l.attention.s - l.other.s - l.experts.s - l.shared.s - l.dispatch.s -
+              l.combine.s) *
+                 1e6),
+         draft.s, {"host_ms"});
   }
   add(StepTerm::kDraft, draft, times_);
 }

@@ -44,7 +44,12 @@ class StepModel {
   Piece attention(const Rows& rows);
   Piece attention_core(const Rows& rows);
   Piece other(double rows);
+  double context_skew(double sequences) const;
   Piece experts(double rows, double imbalance);
+  // Products of all experts of a rank whose loads differ: each expert meets its own roofline.
+  Piece expert_products(double read_s, double math_s) const;
+  // Of the log loads of one rank's experts around their mean.
+  double expert_spread() const;
   Piece shared(double rows);
   std::pair<Piece, Piece> exchange(double rows, double imbalance);
   Layer layer(const Rows& rows, double imbalance);

@@ -26,11 +26,18 @@ TEST(PlanFormulas, FlopsShareFallsWithFlopsPerByte) {
     const PlanGpu g = gpu(name);
     return flops_efficiency(g, constants(), peak_flops(g, type));
   };
-  EXPECT_NEAR(share("H20-96G", PlanDType::kFp8), 0.87, 0.01);
-  EXPECT_NEAR(share("H200 SXM", PlanDType::kFp8), 0.63, 0.01);
-  EXPECT_NEAR(share("GB200 NVL72", PlanDType::kFp8), 0.53, 0.01);
-  EXPECT_NEAR(share("GB200 NVL72", PlanDType::kNvfp4), 0.37, 0.01);
-  EXPECT_NEAR(share("GB300 NVL72", PlanDType::kNvfp4), 0.28, 0.01);
+  // DeepGEMM's contiguous grouped products on H800: 1,214 and 1,346 of 1,979 Tflop/s.
+  EXPECT_GT(share("H800 SXM", PlanDType::kFp8), 0.58);
+  EXPECT_LT(share("H800 SXM", PlanDType::kFp8), 0.69);
+  double last = 1;
+  for (const auto& [name, type] :
+       {std::pair("H20-96G", PlanDType::kFp8), std::pair("H200 SXM", PlanDType::kFp8),
+        std::pair("H800 SXM", PlanDType::kFp8), std::pair("GB200 NVL72", PlanDType::kFp8),
+        std::pair("GB200 NVL72", PlanDType::kNvfp4), std::pair("GB300 NVL72", PlanDType::kNvfp4)}) {
+    EXPECT_LT(share(name, type), last) << name;
+    last = share(name, type);
+  }
+  EXPECT_GT(last, 0.25);  // NVFP4 on GB300 still beats FP8: 15 against 5 Pflop/s nominal
 }
 
 TEST(PlanFormulas, ARooflineIsSoftAtItsKneeAndLeavesNoRange) {
