@@ -6,8 +6,8 @@ Of each constant plan_priors.csv says where its value comes from:
   kernels  fitted to single kernels (data/kernels.csv), the prior being wide
   rows     fitted to the end-to-end rows `use=fit` of data/measurements.csv, through the program
            itself: each trial calls `plan predict --validate --constants`
-  errors   width of an interval: 80 % quantile of the errors of like rows, each predicted by a fit
-           that has not seen its family, drawn towards that of all rows
+  errors   width of an interval: 80 % quantile of the errors of like rows, each in a fit without
+           it, drawn towards that of all rows in fits without their family
 
 No prior rests on end-to-end rows, so the errors with a family left out are honest. The same files
 give the same constants.
@@ -25,14 +25,14 @@ import sys
 import tempfile
 
 from fit_kernels import Kernels, read_csv
-from fit_least_squares import fit, slopes
+from fit_least_squares import each_left_out, fit, slopes
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
 # Log errors: of a typical measurement, and from which one counts linearly.
 ROWS = {"noise": 0.08, "bend": 0.04}
 KERNELS = {"noise": 0.06, "bend": 0.06}
 LIMIT = {"flops_share": 0.99, "untuned_share": 1, "two_batch_overlap": 1, "prefill_share": 1}
-SHRINK = 4  # rows' worth of weight that the errors of all rows have in an interval
+SHRINK = 4  # rows' worth of weight that the errors of unlike rows have in an interval
 COLUMNS = ["name", "value", "unit", "error", "fitted", "source"]
 
 
@@ -106,19 +106,21 @@ def group_of(family):
     return "interval_decode" if "NVL72" in family else "interval_decode_scaleout"
 
 
-def widths(left_out):
-    """left_out: [(family, log error)] of the fits that had not seen the family."""
-    overall = quantile([abs(e) for _, e in left_out], 0.8)
+def widths(rows, family_out):
+    """rows: [(family, log error in a fit without the row)]; family_out: log errors of all rows in
+    fits without their family."""
+    overall = quantile([abs(e) for e in family_out], 0.8)
     out = {}
-    for group in {group_of(f) for f, _ in left_out}:
-        own = [abs(e) for f, e in left_out if group_of(f) == group]
+    for group in sorted({group_of(f) for f, _ in rows}):
+        own = [abs(e) for f, e in rows if group_of(f) == group]
         mean = (len(own) * quantile(own, 0.8)**2 + SHRINK * overall**2) / (len(own) + SHRINK)
         out[group] = math.sqrt(mean)
     return out
 
 
 def fit_rows(program, priors, kernels, kernel_errors):
-    """Values and errors of all that is fitted, and [(row, log error with its family left out)]."""
+    """Values and errors of all that is fitted, and the rows as a fit without their family predicts
+    them."""
     prior = named(priors, "rows")
     for name in set(prior) & set(kernels):
         prior[name] = (kernels[name], max(0.1, kernel_errors[name]))
@@ -126,14 +128,18 @@ def fit_rows(program, priors, kernels, kernel_errors):
     base_rows = program.rows(kernels)
     all_of_them = [1] * len(base_rows)
     values, errors = fit(errors_of, values_of(prior), prior, LIMIT, all_of_them, rounds=5, **ROWS)
-    slope = slopes(errors_of, values, errors_of(values))
+    base = errors_of(values)
+    slope = slopes(errors_of, values, base)
+    one_out = each_left_out(base, slope, prior, **ROWS)
     left_out = []
     for family in sorted({r["family"] for r in base_rows}):
         counts = [0 if r["family"] == family else 1 for r in base_rows]
         held, _ = fit(errors_of, values, prior, LIMIT, counts, rounds=6, fixed_slopes=slope, **ROWS)
-        left_out += [(r, r["log_error"]) for r in program.rows(dict(kernels, **held))
-                     if r["family"] == family]
-    return dict(kernels, **values), dict(kernel_errors, **errors), left_out
+        left_out += [r for r in program.rows(dict(kernels, **held)) if r["family"] == family]
+    values = dict(kernels, **values)
+    values.update(widths([(r["family"], e) for r, e in zip(base_rows, one_out)],
+                         [r["log_error"] for r in left_out]))
+    return values, dict(kernel_errors, **errors), left_out
 
 
 def show(title, rows):
@@ -145,11 +151,14 @@ def show(title, rows):
 
 def report(program, values, errors, left_out):
     print("%-32s %4s %8s %8s %8s %8s" % ("errors in %", "rows", "median", "p90", "worst", "bias"))
-    show("all rows, in the fit", program.rows(values))
-    families = sorted({r["family"] for r, _ in left_out})
-    for family in families:
-        show("left out: " + family, [r for r, _ in left_out if r["family"] == family])
-    show("left out: each row once", [r for r, _ in left_out])
+    inside = program.rows(values)
+    show("all rows, in the fit", inside)
+    for family in sorted({r["family"] for r in left_out}):
+        show("left out: " + family, [r for r in left_out if r["family"] == family])
+    show("each family left out once", left_out)
+    for title, rows in (("in the fit", inside), ("with their family left out", left_out)):
+        within = sum(abs(r["log_error"]) <= values[group_of(r["family"])] for r in rows)
+        print("in their interval, %s: %.0f %%" % (title, 100 * within / len(rows)))
     for name, value in values.items():
         spread = ", +-%.0f %%" % (100 * errors[name]) if name in errors else ""
         print("  %-24s %8.4g%s" % (name, value, spread))
@@ -195,7 +204,6 @@ def main():
     kernels, kernel_errors = fit_kernels(priors)
     program = Program(args.program, priors)
     values, errors, left_out = fit_rows(program, priors, kernels, kernel_errors)
-    values.update(sorted(widths([(r["family"], e) for r, e in left_out]).items()))
     report(program, values, errors, left_out)
     text = csv_text(priors, values, errors)
     if args.check:

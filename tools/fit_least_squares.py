@@ -24,6 +24,30 @@ def slopes(errors_of, values, base):
     return out
 
 
+def weights_of(errors, counts, noise, bend):
+    return [c * min(1, bend / max(abs(e), 1e-9)) / noise**2 for c, e in zip(counts, errors)]
+
+
+def normal_matrix(columns, weights, prior):
+    names = list(columns)
+    out = [[sum(w * x * y for w, x, y in zip(weights, columns[n], columns[m])) for m in names]
+           for n in names]
+    for i, n in enumerate(names):
+        out[i][i] += 1 / prior[n][1]**2
+    return out
+
+
+def each_left_out(errors, columns, prior, noise, bend):
+    """Error of each row in a fit without that row: e / (1 - leverage), to first order."""
+    weights = weights_of(errors, [1] * len(errors), noise, bend)
+    normal, out = normal_matrix(columns, weights, prior), []
+    for r, error in enumerate(errors):
+        row = [columns[n][r] for n in columns]
+        leverage = weights[r] * sum(x * y for x, y in zip(row, solve(normal, row)))
+        out.append(error / (1 - leverage))
+    return out
+
+
 def fit(errors_of, start, prior, limit, counts, noise, bend, rounds, fixed_slopes=None):
     """Values that make errors_of(values) small, and their relative standard errors.
 
@@ -37,14 +61,11 @@ def fit(errors_of, start, prior, limit, counts, noise, bend, rounds, fixed_slope
         values = {n: math.exp(x) for n, x in logs.items()}
         base = errors_of(values)
         columns = fixed_slopes or slopes(errors_of, values, base)
-        weights = [c * min(1, bend / max(abs(e), 1e-9)) / noise**2 for c, e in zip(counts, base)]
-        normal, right = [], []
-        for i, n in enumerate(names):
-            weighted = [w * x for w, x in zip(weights, columns[n])]
-            normal.append([sum(x * y for x, y in zip(weighted, columns[m])) for m in names])
+        weights = weights_of(base, counts, noise, bend)
+        normal, right = normal_matrix(columns, weights, prior), []
+        for n in names:
             value, spread = prior[n]
-            normal[i][i] += 1 / spread**2
-            right.append(-sum(x * e for x, e in zip(weighted, base))
+            right.append(-sum(w * x * e for w, x, e in zip(weights, columns[n], base))
                          - (logs[n] - math.log(value)) / spread**2)
         for n, step in zip(names, solve(normal, right)):
             logs[n] = min(logs[n] + max(-0.3, min(0.3, step)), math.log(limit.get(n, math.inf)))

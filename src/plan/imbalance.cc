@@ -54,7 +54,7 @@ double exchange_s(const PlanModel& model, const PlanGpu& gpu, const PlanConstant
                   double rows, double bytes, double fixed_s, bool bulk) {
   if (ep <= 1) return 0;
   const double domain = gpu.scaleup_domain, k = model.top_k;
-  const double up = c.scaleup_share * gpu.scaleup_bytes_per_s;
+  const double up = plan_detail::scaleup_reached(gpu, c);
   if (ep <= domain) {
     // A row goes once to each distinct rank.
     double link = up;

@@ -50,7 +50,13 @@ double StepModel::context_skew(double sequences) const {
   const double ranks = group_ / tp_;
   if (prefill_ || ranks <= 1) return 1;
   const double chance = 2 * std::log(ranks) / std::max(sequences * tp_, 1e-9);
-  return std::min(1 + c_.sequence_spread * std::sqrt(chance), ranks);
+  return std::min(1 + sequence_spread() * std::sqrt(chance), ranks);
+}
+
+// A sequence is anywhere in its answer: osl/√12 around the mean; lengths differ besides.
+double StepModel::sequence_spread() const {
+  return std::hypot(s_.osl / std::sqrt(12.0) / std::max(1.0, s_.mean_context()),
+                    c_.sequence_spread);
 }
 
 Piece StepModel::attention(const Rows& rows) {
@@ -78,10 +84,10 @@ Piece StepModel::attention(const Rows& rows) {
   const double skew = context_skew(rows.sequences);
   if (trace_ != nullptr && skew != 1) {
     note(StepTerm::kAttention,
-         "ranks hold different contexts: (skew - 1) * core, skew = 1 + spread*sqrt(2*ln(ranks) / "
-         "sequences of a rank)",
+         "ranks hold different contexts: (skew - 1) * core, skew = 1 + cv*sqrt(2*ln(ranks) / "
+         "sequences of a rank), cv^2 = (osl/sqrt(12) / mean context)^2 + spread^2",
          fmt::format("skew = 1 + {:g}*sqrt(2*ln({:g}) / {:g}) = {:.4g} (at most {:g}), * {:.4g} us",
-                     c_.sequence_spread, group_ / tp_, rows.sequences * tp_, skew, group_ / tp_,
+                     sequence_spread(), group_ / tp_, rows.sequences * tp_, skew, group_ / tp_,
                      core.s * 1e6),
          core.s * (skew - 1), {"sequence_spread"});
   }

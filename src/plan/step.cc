@@ -74,16 +74,15 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
     const double start = fixed_us * 1e-6 * c_.exchange_wait;
     if (trace_ != nullptr) {
       const std::string form =
-          inside ? "wait * (t0 + n*w*skew * (R-1)*(1-(1-1/R)^K) / (share * up))"
+          inside ? "wait * (t0 + n*w*skew * (R-1)*(1-(1-1/R)^K) / up)"
           : bulk ? "wait * (t0 + n*w*skew * max((N-1)*(1-(1-1/N)^K) / (bulk share * nic), "
-                   "R*(1-(1-1/R)^K)*(D-1)/D / (share * up)))"
-                 : "wait * (t0 + n*w*skew*K * max((1-D/R) / (out share * nic), (D-1)/R / "
-                   "(share * up)))";
+                   "R*(1-(1-1/R)^K)*(D-1)/D / up))"
+                 : "wait * (t0 + n*w*skew*K * max((1-D/R) / (out share * nic), (D-1)/R / up))";
       note(term, form,
            fmt::format("wait {:g}, t0 {:g} us, n {:g} rows, w {:g} B, skew {:.4g}, R {:g}, K {:g}, "
-                       "D {:g}, up {:.4g} B/s, nic {:.4g} B/s",
+                       "D {:g}, up {:.4g} B/s (scaleup_share of the links), nic {:.4g} B/s",
                        c_.exchange_wait, fixed_us, rows, bytes, skew, group_, m_.top_k,
-                       g_.scaleup_domain, g_.scaleup_bytes_per_s, g_.scaleout_bytes_per_s),
+                       g_.scaleup_domain, scaleup_reached(g_, c_), g_.scaleout_bytes_per_s),
            all,
            {"exchange_wait", fixed_name, "scaleup_share",
             bulk ? "scaleout_bulk_share" : "scaleout_share"});

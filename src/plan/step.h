@@ -45,6 +45,7 @@ class StepModel {
   Piece attention_core(const Rows& rows);
   Piece other(double rows);
   double context_skew(double sequences) const;
+  double sequence_spread() const;  // relative, of one sequence's context
   Piece experts(double rows, double imbalance);
   // Products of all experts of a rank whose loads differ: each expert meets its own roofline.
   Piece expert_products(double read_s, double math_s) const;

@@ -118,6 +118,68 @@ TEST(PlanFormulas, TheMostOfSeveralPoissonDraws) {
   EXPECT_GT(poisson_max(0.01, 64), 0.3);  // 64 ranks: one of them starts a prompt often enough
 }
 
+// Three ways in which ranks, experts and sequences differ, each by hand.
+TEST(PlanFormulas, ARankWaitsForTheLongestContexts) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  PlanScenario s = scenario(Phase::kDecode, 32, 288);
+  s.isl = 1024;
+  s.osl = 8192;
+  const auto attention = [&](double context) {
+    return decode_step(m, g, s, constants(), 64, context).of(StepTerm::kAttention);
+  };
+  // The part that grows with the context, against the same on one rank, which waits for nobody.
+  const double differ = attention(5120) - attention(2560);
+  s.gpus = s.ep = s.attention_dp = 1;
+  s.slots = 256;
+  const double alone = attention(5120) - attention(2560);
+  const double cv = std::hypot(8192 / std::sqrt(12.0) / 5120, constants().sequence_spread);
+  EXPECT_NEAR(differ / alone, 1 + cv * std::sqrt(2 * std::log(32.0) / 64), 1e-6);
+}
+
+TEST(PlanFormulas, UnequalExpertsCostMoreAtTheRidgeAndNothingFarFromIt) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  PlanScenario s = scenario(Phase::kDecode, 16, 256);
+  s.balancing = Balancing::kGiven;
+  s.imbalance = 1;
+  const auto against_equal = [&](double batch) {
+    s.balancing = Balancing::kGiven;
+    const double unequal = decode_step(m, g, s, constants(), batch, 4096).of(StepTerm::kExperts);
+    s.balancing = Balancing::kPerfect;
+    return unequal / decode_step(m, g, s, constants(), batch, 4096).of(StepTerm::kExperts);
+  };
+  EXPECT_NEAR(against_equal(1), 1, 0.01);
+  EXPECT_GT(against_equal(400), 1.08);
+  EXPECT_NEAR(against_equal(1e5), 1, 0.01);
+}
+
+TEST(PlanFormulas, TheFullestRankTakesItsRowsOverItsOwnLink) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  PlanScenario s = scenario(Phase::kDecode, 32, 288);
+  s.balancing = Balancing::kGiven;
+  const auto dispatch = [&](double imbalance) {
+    s.imbalance = imbalance;
+    return decode_step(m, g, s, constants(), 256, 4096).of(StepTerm::kDispatch) * 1e-3;
+  };
+  const double start = 58 * constants().exchange_wait * constants().dispatch_scaleup_us * 1e-6;
+  EXPECT_NEAR((dispatch(2.5) - start) / (dispatch(1) - start), 2.5, 1e-9);
+}
+
+TEST(PlanFormulas, EachDraftPassHasItsHostPart) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  PlanScenario s = scenario(Phase::kDecode, 32, 288);
+  s.mtp_k = 3;
+  PlanConstants slow = constants();
+  slow.host_ms += 1;
+  const StepCost at = decode_step(m, g, s, constants(), 16, 4096);
+  const StepCost later = decode_step(m, g, s, slow, 16, 4096);
+  EXPECT_NEAR(later.step_ms - at.step_ms, 4, 1e-9);
+  EXPECT_NEAR(later.of(StepTerm::kDraft) - at.of(StepTerm::kDraft), 3, 1e-9);
+}
+
 TEST(PlanFormulas, ExpertsFallWithTheWidthAndTheExchangeStays) {
   // 32 sequences per GPU, FP4: the experts' time of a step over EP4 to EP64, as published.
   const PlanModel m = model("R1");
