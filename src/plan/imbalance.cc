@@ -51,7 +51,7 @@ double rank_imbalance(const PlanModel& model, const PlanScenario& s, const PlanC
 }
 
 double exchange_s(const PlanModel& model, const PlanGpu& gpu, const PlanConstants& c, double ep,
-                  double rows, double bytes, double fixed_s, bool bulk) {
+                  double rows, double bytes, double fixed_s, bool bulk, double between) {
   if (ep <= 1) return 0;
   const double domain = gpu.scaleup_domain, k = model.top_k;
   const double up = plan_detail::scaleup_reached(gpu, c);
@@ -69,7 +69,7 @@ double exchange_s(const PlanModel& model, const PlanGpu& gpu, const PlanConstant
     const double domains = std::ceil(ep / domain);
     const double inter = (domains - 1) * (1 - std::pow(1 - 1 / domains, k));
     const double intra = ep * (1 - std::pow(1 - 1 / ep, k)) * (domain - 1) / domain;
-    return fixed_s + std::max(rows * bytes * inter / (c.scaleout_bulk_share * out),
+    return fixed_s + std::max(rows * bytes * between * inter / (c.scaleout_bulk_share * out),
                               rows * bytes * intra / up);
   }
   // One copy per expert.

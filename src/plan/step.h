@@ -53,6 +53,8 @@ class StepModel {
   double expert_spread() const;
   Piece shared(double rows);
   std::pair<Piece, Piece> exchange(double rows, double imbalance);
+  // max ÷ mean rows of the scale-up domains, whose ranks make up for each other.
+  double domain_imbalance(double rows, double imbalance) const;
   Layer layer(const Rows& rows, double imbalance);
   Piece all_reduce(double rows) const;
   double imbalance_of(double rows) const;
