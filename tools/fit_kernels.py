@@ -58,9 +58,10 @@ class Kernels:
         m, tokens, held = self.m, float(row["tokens"]), self.m["routed_experts"] / float(row["ep"])
         active = held * min(1, tokens * m["top_k"] / m["routed_experts"])  # even routing
         routed = tokens * m["top_k"] / float(row["ep"])
+        tiled = routed + active * c["tile_rows"] / 2
         moved = routed * (3 * m["hidden"] + 10 * m["moe_intermediate"])
         return (c["experts_fixed_us"] * 1e-6 + moved / activations
-                + self.knee(active * self.expert / stream, 2 * routed * self.expert / rate, c))
+                + self.knee(active * self.expert / stream, 2 * tiled * self.expert / rate, c))
 
     def attention(self, row, c, gpu, stream, rate, activations):
         m, batch, context = self.m, float(row["tokens"]), float(row["kv_tokens"])

@@ -140,7 +140,9 @@ Piece StepModel::experts(double rows, double imbalance) {
   const double bytes = active * m_.expert_params() * b;
   const double peak = peak_flops(g_, s_.experts), e = flops_efficiency(g_, c_, peak);
   const double routed = rows * k * imbalance;
-  const double flops = 2 * routed * m_.expert_params();
+  // Products work on whole tiles: the last one of each expert is half empty on average.
+  const double tiled = routed + active * c_.tile_rows / 2;
+  const double flops = 2 * tiled * m_.expert_params();
   const double read_s = bytes / stream_bytes_per_s(g_, c_), math_s = flops / (e * peak);
   const Piece products = expert_products(read_s, math_s);
   // In and out in BF16 but for the products' inputs: row, gate and up (out, in), gated (out, in),
@@ -151,17 +153,18 @@ Piece StepModel::experts(double rows, double imbalance) {
   if (trace_ != nullptr) {
     note(StepTerm::kExperts,
          "g*fixed + mean over the experts' loads X of knee(A*P_e*b / (stream*HBM), "
-         "X*2*rows*K*f*P_e / (e*peak)), A = slots/ep * hit, hit = 1 - (1 - K/E)^(rows of the "
-         "group), X log-normal with mean 1",
+         "X*2*(rows*K*f + A*tile/2)*P_e / (e*peak)), A = slots/ep * hit, hit = 1 - (1 - "
+         "K/E)^(rows of the group), X log-normal with mean 1",
          fmt::format("{:g}*{:g} us + knee({:g}*{:.4g}*{:g}*{:g} / {:.4g} = {:.4g} us, "
-                     "2*{:g}*{:g}*{:.4g}*{:g} / ({:.3g}*{:.4g}) = {:.4g} us) with sigma {:.4g} = "
-                     "{:.4g} us",
+                     "2*({:g}*{:g}*{:.4g} + {:.4g}*{:g}/2)*{:g} / ({:.3g}*{:.4g}) = {:.4g} us) "
+                     "with sigma {:.4g} = {:.4g} us",
                      fixed_share(g_, c_), c_.experts_fixed_us, held, hit, m_.expert_params(), b,
-                     stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k, imbalance,
-                     m_.expert_params(), e, peak, math_s * 1e6, expert_spread(), products.s * 1e6),
+                     stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k, imbalance, active,
+                     c_.tile_rows, m_.expert_params(), e, peak, math_s * 1e6, expert_spread(),
+                     products.s * 1e6),
          start + products.s,
          {share_name(), "experts_fixed_us", stream_name(), "flops_share", "flops_slope",
-          "knee_power", "popularity_sigma"});
+          "tile_rows", "knee_power", "popularity_sigma"});
     note(StepTerm::kExperts,
          "routed rows in and out = rows*K*f * (H*(b+2) + I*(8+2b)) / (share*HBM)",
          fmt::format("{:g}*{:g}*{:.4g} * {:g} B / ({:g}*{:.4g})", rows, k, imbalance, row_bytes,
