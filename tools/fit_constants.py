@@ -200,6 +200,8 @@ def main():
     parser.add_argument("--check", action="store_true",
                         help="write nothing; exit 1 if the file is not what this makes")
     args = parser.parse_args()
+    if not os.access(args.program, os.X_OK):
+        parser.error("%s can't be run; build the target wingspan first" % args.program)
     priors = read_csv(os.path.join(DATA, "plan_priors.csv"))
     kernels, kernel_errors = fit_kernels(priors)
     program = Program(args.program, priors)
