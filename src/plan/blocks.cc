@@ -54,6 +54,11 @@ double activation_bytes_per_s(const PlanGpu& gpu, const PlanConstants& c) {
   return gpu.hbm_bytes_per_s * c.stream_activations;
 }
 
+double scaleup_reached(const PlanGpu& gpu, const PlanConstants& c) {
+  const double usable = gpu.scaleup_bytes_per_s;
+  return std::min(usable, c.scaleup_share * std::max(usable, gpu.scaleup_nominal_bytes_per_s));
+}
+
 double fixed_share(const PlanGpu& gpu, const PlanConstants& c) {
   return gpu.blackwell ? c.fixed_share_blackwell : c.fixed_share_hopper;
 }

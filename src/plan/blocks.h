@@ -28,6 +28,8 @@ double peak_flops(const PlanGpu& gpu, PlanDType dtype);
 double flops_efficiency(const PlanGpu& gpu, const PlanConstants& c, double peak);
 double stream_bytes_per_s(const PlanGpu& gpu, const PlanConstants& c);      // weights
 double activation_bytes_per_s(const PlanGpu& gpu, const PlanConstants& c);  // KV cache, rows
+// Bytes/s of an exchange inside a domain: a share of what the links carry, no more than is usable.
+double scaleup_reached(const PlanGpu& gpu, const PlanConstants& c);
 double fixed_share(const PlanGpu& gpu, const PlanConstants& c);
 // `rows` rows through `params` weights.
 Piece gemm(const PlanGpu& gpu, const PlanConstants& c, double rows, double params, PlanDType dtype);

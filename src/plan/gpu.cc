@@ -83,6 +83,7 @@ Expected<PlanGpu> gpu_of_row(const TableRow& row) {
   g.hbm_bytes = hbm * kGiga;
   g.hbm_bytes_per_s = bandwidth * kTera;
   g.scaleup_bytes_per_s = usable * kGiga;
+  g.scaleup_nominal_bytes_per_s = up * kGiga;
   g.scaleup_pair_bytes_per_s = pair * kGiga;
   g.scaleout_bytes_per_s = out * kGiga;
   g.blackwell = fp4 > 0;

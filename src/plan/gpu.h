@@ -16,7 +16,9 @@ struct PlanGpu {
   std::string name;
   double bf16 = 0, fp8 = 0, fp4 = 0;  // dense peaks; 0: the GPU has no such units
   double hbm_bytes = 0, hbm_bytes_per_s = 0;
-  double scaleup_bytes_per_s = 0;       // usable, to all peers of the domain together
+  double scaleup_bytes_per_s = 0;  // usable, to all peers of the domain together
+  double scaleup_nominal_bytes_per_s =
+      0;                                // of the links; what an exchange reaches is a share of it
   double scaleup_pair_bytes_per_s = 0;  // full mesh: to one peer; 0: a switch
   double scaleup_domain = 1;            // GPUs
   double scaleout_bytes_per_s = 0;      // 0: no network between domains

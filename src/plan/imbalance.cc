@@ -38,8 +38,9 @@ double rank_imbalance(const PlanModel& model, const PlanScenario& s, const PlanC
   if (s.balancing == Balancing::kNone || s.balancing == Balancing::kUntuned) {
     const double held = std::max(1.0, std::floor(model.experts / ep));
     const double excess = unplanned(c.popularity_sigma, held, ep) - 1;
-    f = 1 + std::hypot(excess * (s.balancing == Balancing::kNone ? 1 : c.untuned_share),
-                       std::sqrt(chance));
+    // Spare slots soften what no plan does; without them `untuned` is no plan.
+    const bool spare = s.balancing == Balancing::kUntuned && slots > model.experts;
+    f = 1 + std::hypot(excess * (spare ? c.untuned_share : 1), std::sqrt(chance));
   } else {
     const double error =
         c.slot_load_error * (s.balancing == Balancing::kOnline ? c.online_error_share : 1);
@@ -50,10 +51,10 @@ double rank_imbalance(const PlanModel& model, const PlanScenario& s, const PlanC
 }
 
 double exchange_s(const PlanModel& model, const PlanGpu& gpu, const PlanConstants& c, double ep,
-                  double rows, double bytes, double fixed_s, bool bulk) {
+                  double rows, double bytes, double fixed_s, bool bulk, double between) {
   if (ep <= 1) return 0;
   const double domain = gpu.scaleup_domain, k = model.top_k;
-  const double up = c.scaleup_share * gpu.scaleup_bytes_per_s;
+  const double up = plan_detail::scaleup_reached(gpu, c);
   if (ep <= domain) {
     // A row goes once to each distinct rank.
     double link = up;
@@ -68,7 +69,7 @@ double exchange_s(const PlanModel& model, const PlanGpu& gpu, const PlanConstant
     const double domains = std::ceil(ep / domain);
     const double inter = (domains - 1) * (1 - std::pow(1 - 1 / domains, k));
     const double intra = ep * (1 - std::pow(1 - 1 / ep, k)) * (domain - 1) / domain;
-    return fixed_s + std::max(rows * bytes * inter / (c.scaleout_bulk_share * out),
+    return fixed_s + std::max(rows * bytes * between * inter / (c.scaleout_bulk_share * out),
                               rows * bytes * intra / up);
   }
   // One copy per expert.

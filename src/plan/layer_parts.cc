@@ -44,6 +44,21 @@ Piece StepModel::attention_core(const Rows& rows) {
   return out;
 }
 
+// All ranks wait for the one whose sequences are longest: their sum over a rank's sequences, whose
+// relative spread falls with the root of their number, largest of all ranks.
+double StepModel::context_skew(double sequences) const {
+  const double ranks = group_ / tp_;
+  if (prefill_ || ranks <= 1) return 1;
+  const double chance = 2 * std::log(ranks) / std::max(sequences * tp_, 1e-9);
+  return std::min(1 + sequence_spread() * std::sqrt(chance), ranks);
+}
+
+// A sequence is anywhere in its answer: osl/√12 around the mean; lengths differ besides.
+double StepModel::sequence_spread() const {
+  return std::hypot(s_.osl / std::sqrt(12.0) / std::max(1.0, s_.mean_context()),
+                    c_.sequence_spread);
+}
+
 Piece StepModel::attention(const Rows& rows) {
   const double start = fixed_share(g_, c_) * c_.attention_fixed_us * 1e-6;
   const Piece projections =
@@ -66,14 +81,17 @@ Piece StepModel::attention(const Rows& rows) {
          traffic, {"stream_activations"});
   }
   const Piece core = attention_core(rows);
-  const Piece sum = fixed(start) + projections + core + fixed(traffic, Bound::kKv);
-  const double skew = !prefill_ && group_ / tp_ > 1 ? c_.attention_skew : 1;
+  const double skew = context_skew(rows.sequences);
   if (trace_ != nullptr && skew != 1) {
-    note(StepTerm::kAttention, "ranks differ: (skew - 1) * attention",
-         fmt::format("({:g} - 1) * {:.4g} us", skew, sum.s * 1e6), sum.s * (skew - 1),
-         {"attention_skew"});
+    note(StepTerm::kAttention,
+         "ranks hold different contexts: (skew - 1) * core, skew = 1 + cv*sqrt(2*ln(ranks) / "
+         "sequences of a rank), cv^2 = (osl/sqrt(12) / mean context)^2 + spread^2",
+         fmt::format("skew = 1 + {:g}*sqrt(2*ln({:g}) / {:g}) = {:.4g} (at most {:g}), * {:.4g} us",
+                     sequence_spread(), group_ / tp_, rows.sequences * tp_, skew, group_ / tp_,
+                     core.s * 1e6),
+         core.s * (skew - 1), {"sequence_spread"});
   }
-  return sum.times(skew);
+  return fixed(start) + projections + core.times(skew) + fixed(traffic, Bound::kKv);
 }
 
 Piece StepModel::other(double rows) {
@@ -88,32 +106,72 @@ Piece StepModel::other(double rows) {
   return fixed(c_.layer_fixed_us * 1e-6) + fixed(traffic, Bound::kKv);
 }
 
+double StepModel::expert_spread() const {
+  if (s_.balancing == Balancing::kPerfect) return 0;
+  const double held = std::ceil(slots_ / ep_ - 1e-9);
+  return c_.popularity_sigma * std::sqrt(1 - 1 / std::max(1.0, held));
+}
+
+Piece StepModel::expert_products(double read_s, double math_s) const {
+  const double spread = expert_spread();
+  // Gauss and Hermite's five points: exact to the ninth moment of log load.
+  constexpr std::pair<double, double> kPoints[] = {{-2.85697001387281, 0.0112574113277207},
+                                                   {-1.35562617997427, 0.222075922005613},
+                                                   {0, 0.533333333333333},
+                                                   {1.35562617997427, 0.222075922005613},
+                                                   {2.85697001387281, 0.0112574113277207}};
+  double mean = 0;
+  for (const auto& [z, weight] : kPoints) mean += weight * std::exp(spread * z);
+  Piece out;
+  for (const auto& [z, weight] : kPoints) {
+    const double load = std::exp(spread * z) / mean;
+    out += roofline(c_, read_s, math_s * load, Bound::kWeights).times(weight);
+  }
+  return out;
+}
+
 Piece StepModel::experts(double rows, double imbalance) {
   const double group = rows * group_, k = m_.top_k;
   const double hit = 1 - std::pow(1 - k / m_.experts, group);
   // An expert may be split over the GPUs of a rank.
   const double held = std::ceil(slots_ / ep_ - 1e-9) * ep_ / group_;
-  const double active = held * hit;
+  const double active = held * hit, b = dtype_bytes(s_.experts);
   const double start = fixed_share(g_, c_) * c_.experts_fixed_us * 1e-6;
-  const double bytes = active * m_.expert_params() * dtype_bytes(s_.experts);
+  const double bytes = active * m_.expert_params() * b;
   const double peak = peak_flops(g_, s_.experts), e = flops_efficiency(g_, c_, peak);
-  const double flops = 2 * rows * k * imbalance * m_.expert_params();
+  const double routed = rows * k * imbalance;
+  // Products work on whole tiles: the last one of each expert is half empty on average.
+  const double tiled = routed + active * c_.tile_rows / 2;
+  const double flops = 2 * tiled * m_.expert_params();
   const double read_s = bytes / stream_bytes_per_s(g_, c_), math_s = flops / (e * peak);
-  const Piece out = fixed(start) + roofline(c_, read_s, math_s, Bound::kWeights);
+  const Piece products = expert_products(read_s, math_s);
+  // In and out in BF16 but for the products' inputs: row, gate and up (out, in), gated (out, in),
+  // result.
+  const double split = group_ / ep_;  // GPUs that hold a part of each expert's width
+  const double row_bytes = m_.hidden * (b + 2) + m_.expert_width * (8 + 2 * b) / split;
+  const double traffic_s = routed * row_bytes / activation_bytes_per_s(g_, c_);
   if (trace_ != nullptr) {
     note(StepTerm::kExperts,
-         "g*fixed + knee(A*P_e*b / (stream*HBM), 2*rows*K*f*P_e / (e*peak)), A = slots/ep * hit, "
-         "hit = 1 - (1 - K/E)^(rows of the group)",
+         "g*fixed + mean over the experts' loads X of knee(A*P_e*b / (stream*HBM), "
+         "X*2*(rows*K*f + A*tile/2)*P_e / (e*peak)), A = slots/ep * hit, hit = 1 - (1 - "
+         "K/E)^(rows of the group), X log-normal with mean 1",
          fmt::format("{:g}*{:g} us + knee({:g}*{:.4g}*{:g}*{:g} / {:.4g} = {:.4g} us, "
-                     "2*{:g}*{:g}*{:.4g}*{:g} / ({:.3g}*{:.4g}) = {:.4g} us)",
-                     fixed_share(g_, c_), c_.experts_fixed_us, held, hit, m_.expert_params(),
-                     dtype_bytes(s_.experts), stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k,
-                     imbalance, m_.expert_params(), e, peak, math_s * 1e6),
-         out.s,
+                     "2*({:g}*{:g}*{:.4g} + {:.4g}*{:g}/2)*{:g} / ({:.3g}*{:.4g}) = {:.4g} us) "
+                     "with sigma {:.4g} = {:.4g} us",
+                     fixed_share(g_, c_), c_.experts_fixed_us, held, hit, m_.expert_params(), b,
+                     stream_bytes_per_s(g_, c_), read_s * 1e6, rows, k, imbalance, active,
+                     c_.tile_rows, m_.expert_params(), e, peak, math_s * 1e6, expert_spread(),
+                     products.s * 1e6),
+         start + products.s,
          {share_name(), "experts_fixed_us", stream_name(), "flops_share", "flops_slope",
-          "knee_power"});
+          "tile_rows", "knee_power", "popularity_sigma"});
+    note(StepTerm::kExperts,
+         "routed rows in and out = rows*K*f * (H*(b+2) + I*(8+2b)) / (share*HBM)",
+         fmt::format("{:g}*{:g}*{:.4g} * {:g} B / ({:g}*{:.4g})", rows, k, imbalance, row_bytes,
+                     c_.stream_activations, g_.hbm_bytes_per_s),
+         traffic_s, {"stream_activations"});
   }
-  return out;
+  return fixed(start) + products + fixed(traffic_s, Bound::kKv);
 }
 
 Piece StepModel::shared(double rows) {

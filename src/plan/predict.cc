@@ -23,8 +23,8 @@ double per_million_usd(const PlanGpu& gpu, double tokens_per_s_per_gpu) {
   return gpu.usd_hour / (3.6e-3 * tokens_per_s_per_gpu);
 }
 
-void set_interval(const PlanConstants& c, Phase phase, Prediction& p) {
-  double width = c.interval_decode;
+void set_interval(const PlanConstants& c, Phase phase, bool scaleout, Prediction& p) {
+  double width = scaleout ? c.interval_decode_scaleout : c.interval_decode;
   if (phase == Phase::kPrefill) width = c.interval_prefill;
   if (phase == Phase::kAggregated) width = c.interval_aggregated;
   if (phase == Phase::kDisaggregated) width = c.interval_disaggregated;
@@ -184,7 +184,7 @@ Expected<Prediction> predict(const PlanModel& model, const PlanGpu& gpu,
   if (scenario.phase != Phase::kPrefill) {
     p.usd_per_million_output_tokens = per_million_usd(gpu, p.tokens_per_s_per_gpu);
   }
-  set_interval(constants, scenario.phase, p);
+  set_interval(constants, scenario.phase, scenario.group() > gpu.scaleup_domain, p);
   return p;
 }
 

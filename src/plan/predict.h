@@ -102,9 +102,11 @@ PlanMemory plan_memory(const PlanModel& model, const PlanGpu& gpu, const PlanSce
 // max ÷ mean rank load of one step with `rows` expert rows per rank.
 double rank_imbalance(const PlanModel& model, const PlanScenario& scenario,
                       const PlanConstants& constants, double ep, double slots, double rows);
-// Seconds of one dispatch or combine: `rows` rows of `bytes` each per rank over `ep` ranks.
+// Seconds of one dispatch or combine: `rows` rows of `bytes` each per rank over `ep` ranks. In
+// bulk, the bytes between domains count `between` times.
 double exchange_s(const PlanModel& model, const PlanGpu& gpu, const PlanConstants& constants,
-                  double ep, double rows, double bytes, double fixed_s, bool bulk);
+                  double ep, double rows, double bytes, double fixed_s, bool bulk,
+                  double between = 1);
 // Every choice behind the prediction in words, after those of parse_scenario.
 void add_assumptions(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,
                      const PlanConstants& constants, const Prediction& prediction,

@@ -52,6 +52,14 @@ double StepModel::imbalance_of(double rows) const {
   return rank_imbalance(m_, s_, c_, ep_, slots_, rows * m_.top_k * group_ / ep_);
 }
 
+double StepModel::domain_imbalance(double rows, double imbalance) const {
+  const double domain = g_.scaleup_domain, domains = std::ceil(group_ / domain);
+  // Of a number alone no more is known than that ranks differ by themselves.
+  if (s_.balancing == Balancing::kGiven) return 1 + (imbalance - 1) / std::sqrt(domain);
+  const double all = rows * m_.top_k * group_;
+  return std::min(imbalance, rank_imbalance(m_, s_, c_, domains, slots_, all / domains));
+}
+
 std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
   if (m_.experts <= 0 || group_ <= 1) return {};
   if (tp_ >= group_) {
@@ -65,24 +73,28 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
     return {one, one};
   }
   const bool inside = group_ <= g_.scaleup_domain, bulk = prefill_ && !inside;
-  const double skew = 1 + (imbalance - 1) / 2;
+  // The rank with the most rows takes them all in over its own link, but waits for nobody: what
+  // it has more than the mean comes on top of the wait.
+  const double more = c_.exchange_wait + imbalance - 1;
+  const double between = bulk ? c_.exchange_wait + domain_imbalance(rows, imbalance) - 1 : more;
   const auto one = [&](StepTerm term, PlanDType dtype, double fixed_us, const char* fixed_name) {
     const double bytes = exchange_bytes(dtype) * m_.hidden;
-    const double all = exchange_s(m_, g_, c_, group_, rows, bytes * skew, fixed_us * 1e-6, bulk) *
-                       c_.exchange_wait;
     const double start = fixed_us * 1e-6 * c_.exchange_wait;
+    const double all =
+        start + exchange_s(m_, g_, c_, group_, rows, bytes * more, 0, bulk, between / more);
     if (trace_ != nullptr) {
       const std::string form =
-          inside ? "wait * (t0 + n*w*skew * (R-1)*(1-(1-1/R)^K) / (share * up))"
-          : bulk ? "wait * (t0 + n*w*skew * max((N-1)*(1-(1-1/N)^K) / (bulk share * nic), "
-                   "R*(1-(1-1/R)^K)*(D-1)/D / (share * up)))"
-                 : "wait * (t0 + n*w*skew*K * max((1-D/R) / (out share * nic), (D-1)/R / "
-                   "(share * up)))";
-      note(term, form,
-           fmt::format("wait {:g}, t0 {:g} us, n {:g} rows, w {:g} B, skew {:.4g}, R {:g}, K {:g}, "
-                       "D {:g}, up {:.4g} B/s, nic {:.4g} B/s",
-                       c_.exchange_wait, fixed_us, rows, bytes, skew, group_, m_.top_k,
-                       g_.scaleup_domain, g_.scaleup_bytes_per_s, g_.scaleout_bytes_per_s),
+          inside ? "wait*t0 + n*w*more * (R-1)*(1-(1-1/R)^K) / up"
+          : bulk ? "wait*t0 + n*w * max(between * (N-1)*(1-(1-1/N)^K) / (bulk share * nic), "
+                   "more * R*(1-(1-1/R)^K)*(D-1)/D / up)"
+                 : "wait*t0 + n*w*more*K * max((1-D/R) / (out share * nic), (D-1)/R / up)";
+      note(term, form + ", more = wait + f - 1",
+           fmt::format("wait {:g}, t0 {:g} us, n {:g} rows, w {:g} B, more {:.4g}{}, R {:g}, K "
+                       "{:g}, D {:g}, up {:.4g} B/s (scaleup_share of the links), nic {:.4g} B/s",
+                       c_.exchange_wait, fixed_us, rows, bytes, more,
+                       bulk ? fmt::format(" (between domains {:.4g})", between) : "", group_,
+                       m_.top_k, g_.scaleup_domain, scaleup_reached(g_, c_),
+                       g_.scaleout_bytes_per_s),
            all,
            {"exchange_wait", fixed_name, "scaleup_share",
             bulk ? "scaleout_bulk_share" : "scaleout_share"});
@@ -183,18 +195,20 @@ void StepModel::add_drafts(const Rows& rows) {
   draft += m_.experts > 0 ? l.experts + l.shared
                           : gemm(g_, c_, one.query * tp_, m_.dense_params() / tp_, s_.attention);
   draft += gemm(g_, c_, one.query * tp_, m_.vocab * m_.hidden / tp_, PlanDType::kBf16);
+  draft += fixed(c_.host_ms * 1e-3);
   times_ = s_.mtp_k;
   if (trace_ != nullptr) {
-    note(
-        StepTerm::kDraft, "a layer and the head on one row per sequence, by the same formulas",
-        fmt::format("{:g} rows: attention {:.4g} + other {:.4g} + experts {:.4g} + shared {:.4g} + "
-                    "dispatch {:.4g} + combine {:.4g} + the rest (head, or a dense MLP) {:.4g} us",
-                    one.query, l.attention.s * 1e6, l.other.s * 1e6, l.experts.s * 1e6,
-                    l.shared.s * 1e6, l.dispatch.s * 1e6, l.combine.s * 1e6,
-                    (draft.s - l.attention.s - l.other.s - l.experts.s - l.shared.s - l.dispatch.s -
-                     l.combine.s) *
-                        1e6),
-        draft.s, {});
+    note(StepTerm::kDraft,
+         "a layer, the head and the host's part on one row per sequence, as in a step",
+         fmt::format(
+             "{:g} rows: attention {:.4g} + other {:.4g} + experts {:.4g} + shared {:.4g} + "
+             "dispatch {:.4g} + combine {:.4g} + the rest (head, host, or a dense MLP) {:.4g} us",
+             one.query, l.attention.s * 1e6, l.other.s * 1e6, l.experts.s * 1e6, l.shared.s * 1e6,
+             l.dispatch.s * 1e6, l.combine.s * 1e6,
+             (draft.s - l.attention.s - l.other.s - l.experts.s - l.shared.s - l.dispatch.s -
+              l.combine.s) *
+                 1e6),
+         draft.s, {"host_ms"});
   }
   add(StepTerm::kDraft, draft, times_);
 }

@@ -44,9 +44,17 @@ class StepModel {
   Piece attention(const Rows& rows);
   Piece attention_core(const Rows& rows);
   Piece other(double rows);
+  double context_skew(double sequences) const;
+  double sequence_spread() const;  // relative, of one sequence's context
   Piece experts(double rows, double imbalance);
+  // Products of all experts of a rank whose loads differ: each expert meets its own roofline.
+  Piece expert_products(double read_s, double math_s) const;
+  // Of the log loads of one rank's experts around their mean.
+  double expert_spread() const;
   Piece shared(double rows);
   std::pair<Piece, Piece> exchange(double rows, double imbalance);
+  // max ÷ mean rows of the scale-up domains, whose ranks make up for each other.
+  double domain_imbalance(double rows, double imbalance) const;
   Layer layer(const Rows& rows, double imbalance);
   Piece all_reduce(double rows) const;
   double imbalance_of(double rows) const;
