@@ -62,6 +62,7 @@ if(cli_sources)
   target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_tokenizer
     wingspan_eplb wingspan_eplb_files wingspan_plan wingspan_sim
     CLI11::CLI11 spdlog::spdlog PkgConfig::HWLOC)
+  wingspan_quick_to_build(wingspan_cli)
   add_executable(wingspan src/cli/main.cc)
   target_link_libraries(wingspan PRIVATE wingspan_cli)
   set_target_properties(wingspan PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

@@ -51,3 +51,10 @@ if(WINGSPAN_FUZZ)
   # Libraries report their coverage; only the fuzz programs bring libFuzzer's main().
   target_compile_options(wingspan_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+
+# The command line and the tests cost a sanitized build far more time to optimise than they take to run.
+function(wingspan_quick_to_build target)
+  if(WINGSPAN_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+  endif()
+endfunction()

@@ -37,10 +37,12 @@ std::string begin_svg(double height) {
       kWidth, height);
 }
 
-// Names with their colours, as many in a line as there is room for; the height that they took.
+// Names (without the empty ones) with their colours, as many in a line as there is room for; the
+// height that they took.
 double legend(const std::vector<std::string>& names, double top, std::string& out) {
   double x = 6, y = top + 10;
   for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i].empty()) continue;
     const double width = 22 + 5.6 * static_cast<double>(names[i].size());
     if (x + width > kWidth) {
       x = 6;
@@ -98,6 +100,84 @@ std::string svg_front(const FrontChart& chart) {
                       kTop + kPlot + 27, escape_html(chart.x_name));
   const double top = kTop + kPlot + 32;
   const double height = top + legend(chart.series, top, body);
+  return begin_svg(height) + body + "</g></svg>\n";
+}
+
+namespace {
+
+// A logarithmic axis of both directions, its ends a little beyond the data.
+struct LogAxis {
+  double low = 1, high = 10, begin = 0, length = 1;
+  double at(double value) const {
+    return begin + length * std::log(value / low) / std::log(high / low);
+  }
+};
+
+LogAxis log_axis(const std::vector<ScatterChart::Point>& points, double begin, double length) {
+  double low = 1e300, high = 0;
+  for (const auto& p : points) {
+    low = std::min({low, p.x, p.y});
+    high = std::max({high, p.x, p.y});
+  }
+  if (high <= 0) low = 1, high = 10;
+  return {low / 1.25, high * 1.25, begin, length};
+}
+
+// 1, 2 and 5 times the powers of ten on the axis.
+std::vector<double> log_ticks(const LogAxis& axis) {
+  std::vector<double> out;
+  for (double power = std::pow(10, std::floor(std::log10(axis.low))); power < axis.high;
+       power *= 10) {
+    for (const double digit : {1.0, 2.0, 5.0}) {
+      if (digit * power >= axis.low && digit * power <= axis.high) out.push_back(digit * power);
+    }
+  }
+  return out;
+}
+
+// The line of equality and the band around it; cut where it would leave the plot.
+std::string equality(const LogAxis& axis, double band, double top) {
+  const double end = axis.begin + axis.length, height = top + axis.length;
+  const auto y_at = [&](double value) { return height - (axis.at(value) - axis.begin); };
+  const double up = 1 + band;
+  return fmt::format(
+      "<polygon points=\"{0},{1} {0},{2:.1f} {3:.1f},{4} {5},{4} {5},{6:.1f} {7:.1f},{1}\" "
+      "fill=\"#eef1f6\"/><line x1=\"{0}\" y1=\"{1}\" x2=\"{5}\" y2=\"{4}\" "
+      "stroke=\"#8a94a6\"/>\n",
+      axis.begin, height, y_at(axis.low * up), axis.at(axis.high / up), top, end,
+      y_at(axis.high / up), axis.at(axis.low * up));
+}
+
+}  // namespace
+
+std::string svg_scatter(const ScatterChart& chart) {
+  constexpr double kLeft = 44, kTop = 18, kPlot = kWidth - kLeft - 12;
+  const LogAxis axis = log_axis(chart.points, kLeft, kPlot);
+  const auto y_at = [&](double value) { return kTop + kPlot - (axis.at(value) - kLeft); };
+  std::string body = equality(axis, chart.band, kTop);
+  for (const double tick : log_ticks(axis)) {
+    body += fmt::format(
+        "<line x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\" stroke=\"#dde2ea\"/><text "
+        "x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text><line x1=\"{6:.1f}\" "
+        "x2=\"{6:.1f}\" y1=\"{7}\" y2=\"{8}\" stroke=\"#dde2ea\"/><text x=\"{6:.1f}\" y=\"{9}\" "
+        "text-anchor=\"middle\">{5}</text>\n",
+        kLeft, kLeft + kPlot, y_at(tick), kLeft - 4, y_at(tick) + 3.5, tick_text(tick),
+        axis.at(tick), kTop, kTop + kPlot, kTop + kPlot + 13);
+  }
+  std::vector<std::string> names(chart.series.size());
+  for (const auto& p : chart.points) {
+    const auto series = static_cast<size_t>(p.series);
+    names[series] = chart.series[series];
+    body += fmt::format(
+        "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.6\" fill=\"{}\" fill-opacity=\"0.85\" "
+        "stroke=\"#fff\" stroke-width=\"0.6\"><title>{}</title></circle>\n",
+        axis.at(p.x), y_at(p.y), colour(series), escape_html(p.label));
+  }
+  body += fmt::format("<text x=\"4\" y=\"11\">{}</text>\n", escape_html(chart.y_name));
+  body += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", kLeft + kPlot,
+                      kTop + kPlot + 27, escape_html(chart.x_name));
+  const double top = kTop + kPlot + 32;
+  const double height = top + legend(names, top, body);
   return begin_svg(height) + body + "</g></svg>\n";
 }
 

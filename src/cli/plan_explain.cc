@@ -7,6 +7,7 @@
 
 #include "cli/console.h"
 #include "cli/plan.h"
+#include "cli/plan_calibrate.h"
 #include "cli/plan_inputs.h"
 #include "cli/plan_load.h"
 #include "cli/table.h"
@@ -17,6 +18,7 @@ namespace {
 
 struct ExplainOptions {
   std::string model, hardware, scenario, compare, constants, load;
+  CalibrateOptions calibrate;
   bool json = false;
 };
 
@@ -222,6 +224,7 @@ Status explain_command(const ExplainOptions& o) {
   WS_ASSIGN(const PlanGpu gpu, plan_gpu(o.hardware));
   WS_ASSIGN(const PlanConstants constants, plan_constants(o.constants, &notes));
   std::vector<Side> sides;
+  std::optional<Calibration> calibration;  // both sides run the same engine
   for (const std::string& path : {o.scenario, o.compare}) {
     if (path.empty()) continue;
     if (path == "-" && !sides.empty() && o.scenario == "-") {
@@ -231,7 +234,14 @@ Status explain_command(const ExplainOptions& o) {
     WS_ASSIGN(side.input, plan_scenario(path, model));
     WS_RETURN_IF_ERROR(
         use_recorded_load(o.load, model, side.input.scenario, side.input.assumptions));
-    const PlanScenario& s = side.input.scenario;
+    PlanScenario& s = side.input.scenario;
+    if (!calibration) {
+      WS_ASSIGN(calibration, read_calibration(o.calibrate, model, gpu, constants, s));
+    }
+    if (calibration) {
+      WS_RETURN_IF_ERROR(
+          use_calibration(*calibration, o.calibrate.records, s, &side.input.assumptions));
+    }
     WS_ASSIGN(side.explanation, explain(model, gpu, s, constants));
     add_assumptions(model, gpu, s, constants, side.explanation.prediction, &side.input.assumptions);
     sides.push_back(std::move(side));
@@ -269,6 +279,7 @@ void add_plan_explain(CLI::App& plan, Command& selected) {
   command->add_option("--load", o.load,
                       "recorded load (wingspan-load): the imbalance is what the balancer reaches");
   command->add_option("--constants", o.constants, "constants instead of the built-in ones (CSV)");
+  add_calibrate_options(*command, o.calibrate);
   command->add_flag("--json", o.json, "one JSON document on stdout");
   command->footer(kExamples);
   command->callback(

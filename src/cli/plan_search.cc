@@ -106,6 +106,7 @@ Status predict_all(const PredictServing& model, SearchReport& r) {
   for (auto* list : {&r.result.pareto, &r.result.by_width}) {
     for (Candidate& c : *list) shown.push_back(&c);
   }
+  if (r.decision.nearest) shown.push_back(&r.decision.nearest->candidate);
   if (r.result.nearest) shown.push_back(&*r.result.nearest);
   for (Candidate* c : shown) {
     WS_ASSIGN(*c, model.predicted(std::move(*c)));
@@ -130,16 +131,17 @@ Expected<SearchReport> run_search(const SearchOptions& o) {
   r.context = inputs.context;
   const int experts = std::max(1, static_cast<int>(model.model().experts));
   const auto domain = static_cast<int>(model.gpu().scaleup_domain);
-  const SearchSpace space =
-      default_space(experts, r.limits.gpus, domain, model.model().mtp_layers > 0);
+  r.assumptions = inputs.assumptions;
+  SearchSpace space = default_space(experts, r.limits.gpus, domain, model.model().mtp_layers > 0);
+  std::erase_if(space.mtp_depths, [&](int depth) { return depth > model.mtp_depths(); });
   r.result = search(model, space, r.limits);
   r.decision = decide_finalists(model, r.limits, r.result.ranked, confirm);
   WS_RETURN_IF_ERROR(predict_all(model, r));
   if (!r.decision.recommended) {
-    if (!r.result.ranked.empty()) {
-      // The closed form let it pass; the simulation says which limit it breaks.
-      r.result.nearest = r.result.ranked.front();
-      r.result.broken = LimitKind::kTtft;
+    // The closed form let something pass; the simulation says which limit it breaks.
+    if (const auto& refused = r.decision.nearest) {
+      r.result.nearest = refused->candidate;
+      r.result.broken = broken_limit(r.limits, refused->confirmation);
     }
     return r;
   }
@@ -197,11 +199,17 @@ void add_plan_search(CLI::App& plan, Command& selected) {
                 "of the experts; auto: the smallest that the GPU computes with")
       ->check(CLI::IsMember({"auto", "bf16", "fp8", "fp4"}))
       ->capture_default_str();
+  c->add_option("--mtp-accepted", o->mtp_accepted,
+                "tokens that a step gains with 1, 2, 3 drafts; default: as published for "
+                "DeepSeek-V3 and R1, 1.8,2.4,2.9")
+      ->delimiter(',')
+      ->expected(1, 3);
   c->add_option("--eplb", o->eplb, "none, untuned, static, online, perfect")
       ->check(CLI::IsMember({"none", "untuned", "static", "online", "perfect"}))
       ->capture_default_str();
   c->add_option("--load", o->load, "recorded loads: imbalance from the balancer instead of --eplb");
   c->add_option("--constants", o->constants, "a CSV file instead of the built-in constants");
+  add_calibrate_options(*c, o->calibrate);
   c->add_option("--cached-fraction", o->cached_fraction, "share of a prompt that is cached")
       ->capture_default_str();
   c->add_option("--arrivals", o->arrivals,

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/plan_calibrate.h"
 #include "plan/candidate_json.h"
 #include "plan/predict_serving.h"
 
@@ -17,6 +18,8 @@ struct SearchOptions {
   double isl = 0, osl = 0, ttft_ms = 0, itl_ms = 0, percentile = 95;
   double cached_fraction = 0, length_cv = 0.2, usd_per_kwh = 0.1;
   std::optional<double> budget_usd_hour, rate_rps;
+  std::vector<double> mtp_accepted;  // by drafts from 1 on; empty: as published
+  CalibrateOptions calibrate;
   uint64_t seed = 1;
   bool json = false;
 };
@@ -26,6 +29,7 @@ struct SearchInputs {
   std::string price_column;
   double usd_gpu_hour = 0;  // 0: not known
   CandidateContext context;
+  std::vector<std::string> assumptions;
 };
 
 // `gpus`: at most, where known. Errors (kInvalidInput) name the flag.

@@ -90,6 +90,23 @@ std::string simulated(const SearchReport& r) {
       r.decision.refused > 0 ? fmt::format("; {} finalists were refused", r.decision.refused) : "");
 }
 
+// Which limit a finalist breaks in the simulation.
+std::string simulated_break(const SearchReport& r, const Finalist& f) {
+  switch (broken_limit(r.limits, f.confirmation)) {
+    case LimitKind::kItl:
+      return fmt::format("its p{:g} ITL of {:.2f} ms breaks --itl-ms {:g}", r.limits.percentile,
+                         f.confirmation.itl_ms, r.limits.itl_ms);
+    case LimitKind::kTtft:
+      return fmt::format("its p{:g} TTFT of {:.0f} ms breaks --ttft-ms {:g}", r.limits.percentile,
+                         f.confirmation.ttft_ms, r.limits.ttft_ms);
+    case LimitKind::kMemory:
+      return fmt::format("{} requests are longer than a rank's KV cache",
+                         f.confirmation.result.refused);
+    default:
+      return fmt::format("it does not keep up with {:.3g} requests/s", f.candidate.requests_per_s);
+  }
+}
+
 std::string rejected_text(const RejectedCounts& n) {
   return fmt::format("Left out: {} by memory, {} by TTFT, {} by ITL, {} by budget.", n.memory,
                      n.ttft, n.itl, n.budget);
@@ -118,6 +135,7 @@ std::vector<std::string> search_notes(const SearchReport& r) {
   notes.push_back(costs(r, r.decision.recommended->candidate));
   for (const Sensitivity& s : r.sensitivity) notes.push_back(s.text);
   notes.push_back(rejected_text(r.result.rejected));
+  notes.push_back(fmt::format("Assumed: {}.", fmt::join(r.assumptions, "; ")));
   return notes;
 }
 
@@ -137,6 +155,7 @@ OrderedJson search_json(const SearchReport& r) {
   const RejectedCounts& n = r.result.rejected;
   j["rejected"] = {{"memory", n.memory}, {"ttft", n.ttft}, {"itl", n.itl}, {"budget", n.budget}};
   j["sensitivity"] = sensitivity_json(r);
+  j["assumptions"] = r.assumptions;
   if (r.decision.recommended) {
     j["sensitivity"].push_back(
         {{"change", "cost"},
@@ -179,6 +198,10 @@ std::string nothing_holds(const SearchReport& r) {
   }
   const Candidate& c = *r.result.nearest;
   std::string breaks;
+  if (r.decision.nearest) {
+    return fmt::format("nothing holds all limits in the simulation; nearest is {}, but {}",
+                       describe(c), simulated_break(r, *r.decision.nearest));
+  }
   if (r.result.broken == LimitKind::kItl) {
     breaks = fmt::format("its p{:g} ITL of {:.2f} ms breaks --itl-ms {:g}", r.limits.percentile,
                          c.itl_ms.at_percentile, r.limits.itl_ms);

@@ -19,6 +19,7 @@ struct SearchReport {
   SearchResult result;  // `pareto` without what the simulation refused
   Decision decision;
   std::string reason, why_not_runner_up;
+  std::vector<std::string> assumptions;
   std::vector<Sensitivity> sensitivity;  // the first is about Wide-EP
   // Of the best candidate of each width, for the page.
   std::vector<std::vector<StepPart>> width_parts;

@@ -9,7 +9,8 @@ namespace wingspan {
 
 struct ValidateOptions {
   std::string constants;
-  bool json = false;
+  std::string html;  // file of the page with the scatter plot; "": none
+  bool json = false, markdown = false;
 };
 
 Status validate_command(const ValidateOptions& options);

@@ -38,8 +38,7 @@ std::string Table::text() const {
     std::string text;
     for (size_t i = 0; i < cells.size(); ++i) {
       const std::string space(width[i] - code_points(cells[i]), ' ');
-      const bool left = std::find(left_.begin(), left_.end(), i) != left_.end();
-      text += (i > 0 ? "  " : "") + (left ? cells[i] + space : space + cells[i]);
+      text += (i > 0 ? "  " : "") + (left(i) ? cells[i] + space : space + cells[i]);
     }
     while (!text.empty() && text.back() == ' ') text.pop_back();
     out += text + "\n";
@@ -53,6 +52,30 @@ std::string Table::text() const {
   }
   line(rule);
   for (const auto& row : rows_) line(row);
+  return out;
+}
+
+bool Table::left(size_t column) const {
+  return std::find(left_.begin(), left_.end(), column) != left_.end();
+}
+
+std::string markdown_table(const Table& table) {
+  const auto line = [](const std::vector<std::string>& cells) {
+    std::string out = "|";
+    for (const std::string& cell : cells) {
+      out += ' ';
+      for (const char c : cell) {
+        if (c == '|') out += '\\';
+        out += c;
+      }
+      out += " |";
+    }
+    return out + "\n";
+  };
+  std::vector<std::string> rule;
+  for (size_t i = 0; i < table.head().size(); ++i) rule.push_back(table.left(i) ? "---" : "---:");
+  std::string out = line(table.head()) + line(rule);
+  for (const auto& row : table.rows()) out += line(row);
   return out;
 }
 

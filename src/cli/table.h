@@ -15,12 +15,16 @@ class Table {
   std::string text() const;
   const std::vector<std::string>& head() const { return head_; }
   const std::vector<std::vector<std::string>>& rows() const { return rows_; }
+  bool left(size_t column) const;
 
  private:
   std::vector<std::string> head_;
   std::vector<size_t> left_;
   std::vector<std::vector<std::string>> rows_;
 };
+
+// The same as a Markdown table.
+std::string markdown_table(const Table& table);
 
 // 1234567 -> "1,234,567"; bytes -> "1.23 GB" (decimal units).
 std::string with_commas(long long value);

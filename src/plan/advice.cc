@@ -22,7 +22,8 @@ double percent(double now, double before) { return before > 0 ? (now / before - 
 
 std::string group_name(const Candidate& c) {
   if (c.decode.ep == 1) return "one GPU by itself";
-  return fmt::format("EP{}{}", c.decode.ep, c.decode.attention_tp > 1 ? " with attention TP" : "");
+  if (c.decode.attention_tp == 1) return fmt::format("EP{}", c.decode.ep);
+  return fmt::format("EP{} with attention TP{}", c.decode.ep, c.decode.attention_tp);
 }
 
 struct Parts {

@@ -16,7 +16,7 @@ void add_assumptions(const PlanModel& m, const PlanGpu& g, const PlanScenario& s
                     "only while sequences are shorter",
                     p.batch_per_gpu, p.memory.max_batch_per_gpu));
   }
-  if (!p.memory.fits) {
+  if (p.memory.kv_bytes_free < 0) {
     say(fmt::format(
         "weights and buffers exceed the usable memory by {:.1f} GB: this only runs with "
         "a part of them outside HBM or a larger usable share",

@@ -70,21 +70,4 @@ Piece gemm(const PlanGpu& gpu, const PlanConstants& c, double rows, double param
                   2 * rows * params / (flops_efficiency(gpu, c, peak) * peak), Bound::kWeights);
 }
 
-double poisson_max(double mean, double ranks) {
-  if (mean <= 0) return 0;
-  if (ranks <= 1) return mean;
-  if (mean > 1000) return mean + std::sqrt(2 * std::log(ranks) * mean);
-  // Σ over k of 1 − F(k)^ranks; the terms below mean − 10·√mean are 1 to many digits.
-  double term = std::exp(-mean), below = 0, sum = 0;
-  if (term <= 0) return mean + std::sqrt(2 * std::log(ranks) * mean);
-  for (int k = 0; k < 4000; ++k) {
-    below += term;
-    const double tail = 1 - std::pow(std::min(below, 1.0), ranks);
-    sum += tail;
-    if (k > mean && tail < 1e-10) break;
-    term *= mean / (k + 1);
-  }
-  return sum;
-}
-
 }  // namespace wingspan::plan_detail

@@ -34,7 +34,4 @@ double fixed_share(const PlanGpu& gpu, const PlanConstants& c);
 // `rows` rows through `params` weights.
 Piece gemm(const PlanGpu& gpu, const PlanConstants& c, double rows, double params, PlanDType dtype);
 
-// E[max of `ranks` draws] of Poisson(mean).
-double poisson_max(double mean, double ranks);
-
 }  // namespace wingspan::plan_detail

@@ -9,6 +9,10 @@ double kv_bytes_beside(const PlanGpu& gpu, const PlanConstants& c, double weight
   return c.memory_share * gpu.hbm_bytes - weights - c.buffer_gb * 1e9;
 }
 
+bool prefill_fits(const PlanGpu& gpu, const PlanMemory& memory) {
+  return memory.weights() <= 1.1 * gpu.hbm_bytes;
+}
+
 PlanMemory plan_memory(const PlanModel& m, const PlanGpu& gpu, const PlanScenario& s,
                        const PlanConstants& c, double ep, double slots) {
   PlanMemory out;
@@ -35,6 +39,10 @@ PlanMemory plan_memory(const PlanModel& m, const PlanGpu& gpu, const PlanScenari
   const double copies = m.mla ? tp : tp / std::min(tp, m.kv_heads);
   const double sequence = (m.layers + mtp) * layer_token * tokens * copies;
   out.max_batch_per_gpu = std::max(0.0, out.kv_bytes_free / sequence);
+  if (s.phase == Phase::kPrefill) {
+    out.fits = prefill_fits(gpu, out);
+    return out;
+  }
   out.fits = out.kv_bytes_free > 0 && out.max_batch_per_gpu * s.attention_dp * tp >= 1;
   return out;
 }

@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "plan/blocks.h"
+#include "plan/calibrate.h"
+#include "plan/queueing.h"
 #include "plan/serving_load.h"
 
 namespace wingspan {
@@ -23,19 +25,15 @@ double per_million_usd(const PlanGpu& gpu, double tokens_per_s_per_gpu) {
   return gpu.usd_hour / (3.6e-3 * tokens_per_s_per_gpu);
 }
 
-void set_interval(const PlanConstants& c, Phase phase, bool scaleout, Prediction& p) {
-  double width = scaleout ? c.interval_decode_scaleout : c.interval_decode;
-  if (phase == Phase::kPrefill) width = c.interval_prefill;
-  if (phase == Phase::kAggregated) width = c.interval_aggregated;
-  if (phase == Phase::kDisaggregated) width = c.interval_disaggregated;
-  p.interval_low = p.tokens_per_s_per_gpu * std::exp(-width);
-  p.interval_high = p.tokens_per_s_per_gpu * std::exp(width);
+void set_interval(const Inputs& in, Prediction& p) {
+  const LogRange range = throughput_range(in.c, in.s, in.s.group() > in.g.scaleup_domain);
+  p.interval_low = p.tokens_per_s_per_gpu * std::exp(-range.down);
+  p.interval_high = p.tokens_per_s_per_gpu * std::exp(range.up);
 }
 
 Status check_memory(const Inputs& in, const PlanMemory& memory, double batch, const char* group) {
-  // Prefill keeps no cache for long: it is refused only where even the experts exceed the GPU.
   const bool prefill = batch < 0;
-  if (prefill ? memory.experts_bytes > in.g.hbm_bytes : !memory.fits) {
+  if (prefill ? !prefill_fits(in.g, memory) : !memory.fits) {
     return failed(
         fmt::format("the weights do not fit: {:.1f} GB of weights and {:.1f} GB of buffers leave "
                     "{:.1f} GB of {:.1f} usable GB for the KV cache of {}",
@@ -93,7 +91,7 @@ void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
   p.step = decode_step(in.m, in.g, s, in.c, p.batch_per_gpu, s.mean_context(), trace);
   const double wait = s.prefill_wait_steps;
   const double starts = p.batch_per_gpu * s.attention_tp * s.accepted_per_step / s.osl;
-  const double most = plan_detail::poisson_max(starts * wait, s.attention_dp) / wait;
+  const double most = poisson_max_mean(starts * wait, s.attention_dp) / wait;
   const double prompt_s =
       s.isl * (1 - s.cached_fraction) / (p.prefill_tokens_per_s_per_gpu * s.attention_tp);
   const double stall_ms = most * prompt_s * 1e3;
@@ -184,7 +182,7 @@ Expected<Prediction> predict(const PlanModel& model, const PlanGpu& gpu,
   if (scenario.phase != Phase::kPrefill) {
     p.usd_per_million_output_tokens = per_million_usd(gpu, p.tokens_per_s_per_gpu);
   }
-  set_interval(constants, scenario.phase, scenario.group() > gpu.scaleup_domain, p);
+  set_interval(in, p);
   return p;
 }
 

@@ -41,7 +41,7 @@ struct PlanMemory {
   double kv_bytes_free = 0;       // of the usable memory; may be negative
   double kv_bytes_per_token = 0;  // all layers, as one GPU stores it
   double max_batch_per_gpu = 0;   // at full length isl + osl
-  bool fits = false;              // weights, buffers and one sequence of full length
+  bool fits = false;  // weights, buffers and one sequence of full length; prefill: prefill_fits()
   double weights() const { return experts_bytes + attention_bytes + other_weights_bytes; }
 };
 
@@ -96,6 +96,9 @@ StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScen
                       const PlanConstants& constants, double ep, Trace* trace = nullptr);
 // Usable bytes that `weights` bytes and the buffers leave for the KV cache; may be negative.
 double kv_bytes_beside(const PlanGpu& gpu, const PlanConstants& constants, double weights);
+// Prefill keeps no cache for long, so its weights may fill the GPU, and by our count a tenth more:
+// published runs hold that much, with parts in a narrower dtype than the scenario can say.
+bool prefill_fits(const PlanGpu& gpu, const PlanMemory& memory);
 // Memory of a GPU in a group of `ep` GPUs with `slots` slots.
 PlanMemory plan_memory(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,
                        const PlanConstants& constants, double ep, double slots);

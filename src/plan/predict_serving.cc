@@ -22,18 +22,17 @@ PlanOverlap plan_overlap(StepOverlap overlap) {
 
 }  // namespace
 
-double assumed_acceptance(int depth) {
-  constexpr double kAccepted[] = {1, 1.8, 2.4, 2.9};
-  return kAccepted[std::clamp(depth, 0, 3)];
-}
+std::vector<double> published_acceptance() { return {1.8, 2.4, 2.9}; }
 
 PredictServing::PredictServing(PlanModel model, PlanGpu gpu, PlanConstants constants,
-                               PlanScenario base, ImbalanceOf imbalance)
+                               PlanScenario base, ImbalanceOf imbalance,
+                               std::vector<double> accepted)
     : model_(std::move(model)),
       gpu_(std::move(gpu)),
       constants_(constants),
       base_(base),
-      imbalance_(std::move(imbalance)) {}
+      imbalance_(std::move(imbalance)),
+      accepted_(std::move(accepted)) {}
 
 PlanScenario PredictServing::group_scenario(const DecodeShape& shape, bool aggregated) const {
   PlanScenario s = base_;
@@ -43,7 +42,8 @@ PlanScenario PredictServing::group_scenario(const DecodeShape& shape, bool aggre
   s.attention_dp = shape.attention_ranks();
   s.slots = shape.slots;
   s.mtp_k = shape.mtp_depth;
-  s.accepted_per_step = assumed_acceptance(shape.mtp_depth);
+  s.accepted_per_step =
+      shape.mtp_depth > 0 ? accepted_.at(static_cast<size_t>(shape.mtp_depth) - 1) : 1;
   s.overlap = plan_overlap(shape.overlap);
   s.prefill_wait_steps = shape.prefill_wait_steps;
   if (imbalance_) {

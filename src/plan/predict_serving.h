@@ -13,11 +13,15 @@ namespace wingspan {
 // max ÷ mean rank load for a width and a number of slots, where a recorded load says it.
 using ImbalanceOf = std::function<double(int ep, int slots)>;
 
+// Tokens that a step with 1, 2, 3 drafts gains in the mean, as published for DeepSeek-V3 and R1.
+std::vector<double> published_acceptance();
+
 class PredictServing : public ServingModel {
  public:
   // `base` has lengths, dtypes, cached_fraction and balancing; all else is overwritten.
+  // `accepted`: tokens that a step gains with 1, 2, … drafts.
   PredictServing(PlanModel model, PlanGpu gpu, PlanConstants constants, PlanScenario base,
-                 ImbalanceOf imbalance = {});
+                 ImbalanceOf imbalance = {}, std::vector<double> accepted = published_acceptance());
 
   double max_batch_per_gpu(const DecodeShape& shape, bool aggregated) const override;
   StepFigures step(const DecodeShape& shape, double batch_per_gpu, bool aggregated,
@@ -31,6 +35,7 @@ class PredictServing : public ServingModel {
   // predict() on it, with the figures that both have put into the candidate.
   Expected<Candidate> predicted(Candidate candidate) const;
 
+  int mtp_depths() const { return static_cast<int>(accepted_.size()); }
   const PlanModel& model() const { return model_; }
   const PlanGpu& gpu() const { return gpu_; }
 
@@ -43,12 +48,10 @@ class PredictServing : public ServingModel {
   PlanConstants constants_;
   PlanScenario base_;
   ImbalanceOf imbalance_;
+  std::vector<double> accepted_;
   // Prefill rates that were asked for: (prefill ep, overlap, ep, slots, tp), the last three 0 where
   // the prefill group is not of the decode group's width.
   mutable std::map<std::tuple<int, int, int, int, int>, double> rates_;
 };
-
-// Tokens that one step of MTP depth k gains in the mean, as published for DeepSeek-V3 and R1.
-double assumed_acceptance(int depth);
 
 }  // namespace wingspan

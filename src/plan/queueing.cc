@@ -55,19 +55,24 @@ double occupancy_quantile(double mean, double z) {
 double poisson_max_mean(double mean, double ranks) {
   WS_CHECK(mean >= 0 && ranks >= 1, "mean {}, {} ranks", mean, ranks);
   if (mean == 0) return 0;
-  // Below this P(all ≤ k) is nothing; terms come from each other, but for means whose first
-  // underflows.
+  if (ranks == 1) return mean;
+  // Blom's approximation of the largest of so many normal numbers.
+  constexpr double kNormal = 1e6;
+  if (mean > kNormal) {
+    return mean + std::sqrt(mean) * normal_quantile((ranks - 0.375) / (ranks + 0.25));
+  }
+  // Terms come from each other, from 25 standard deviations below the mean on: the first neither
+  // underflows nor has anything below it. Below `nothing` P(all ≤ k) is nothing.
   const double nothing = std::exp(-40 / ranks);
-  double term = std::exp(-mean), sum = 0, at_most = 0;
-  for (int k = 0;; ++k) {
-    if (k > 0)
-      term =
-          mean < 700 ? term * mean / k : std::exp(k * std::log(mean) - mean - std::lgamma(k + 1.0));
+  const double first = std::max(0.0, std::floor(mean - 25 * std::sqrt(mean)));
+  double term = std::exp(first * std::log(mean) - mean - std::lgamma(first + 1));
+  double sum = first, at_most = 0;
+  for (double k = first;; ++k) {
+    if (k > first) term *= mean / k;
     at_most += term;
     const double exceeds = at_most < nothing ? 1 : 1 - std::pow(std::min(at_most, 1.0), ranks);
     sum += exceeds;
-    if (k > mean && exceeds < 1e-12) return sum;
-    if (k > mean && term < 1e-18) return sum;
+    if (k > mean && (exceeds < 1e-12 || term < 1e-18)) return sum;
   }
 }
 

@@ -36,7 +36,7 @@ double normal_quantile(double p);
 // mean + z·√mean, at least 0.
 double occupancy_quantile(double mean, double z);
 // Mean of the largest of `ranks` independent Poisson numbers of that mean (Σ over k of
-// 1 − P(≤ k)^ranks, exact to 1e-12).
+// 1 − P(≤ k)^ranks, exact to 1e-12; for means beyond a million by the normal distribution).
 double poisson_max_mean(double mean, double ranks);
 
 }  // namespace wingspan

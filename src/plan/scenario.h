@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "plan/engine_factor.h"
 #include "plan/model.h"
 
 namespace wingspan {
@@ -34,6 +35,7 @@ struct PlanScenario {
   double imbalance = 1;  // with kGiven: max ÷ mean rank load
   double prefill_gpus = 0, decode_gpus = 0, prefill_ep = 0;
   double prefill_wait_steps = 1;
+  EngineFactor engine_decode, engine_prefill;  // learned from records, never from the scenario file
 
   // GPUs of one group: wider than ep where attention TP is, and an expert is then split.
   double group() const {

@@ -39,15 +39,14 @@ class Builder {
     const std::vector<int> waits =
         frontier.aggregated ? space_.prefill_wait_steps : std::vector<int>{1};
     for (const int tp : space_.attention_tps) {
-      // All of the group or nothing: what lies between is neither published nor measured.
-      if (tp != 1 && tp != frontier.ep) continue;
+      if (frontier.ep % tp != 0) continue;
       for (const int slots : slot_choices(space_.experts, frontier.ep)) {
         for (const int depth : space_.mtp_depths) {
           for (const int wait : waits) {
             for (const StepOverlap overlap :
                  {StepOverlap::kNone, StepOverlap::kSingleBatch, StepOverlap::kTwoBatch}) {
-              // Attention TP exchanges nothing that an overlap could hide.
-              if (overlap != StepOverlap::kNone && (frontier.ep == 1 || tp > 1)) continue;
+              // Attention TP over the whole group exchanges nothing that could be hidden.
+              if (overlap != StepOverlap::kNone && tp == frontier.ep) continue;
               add_shape({frontier.ep, tp, slots, depth, overlap, wait}, frontier);
             }
           }

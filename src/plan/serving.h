@@ -14,7 +14,7 @@ enum class StepOverlap { kNone, kSingleBatch, kTwoBatch };
 // GPUs each.
 struct DecodeShape {
   int ep = 1;
-  int attention_tp = 1;  // 1 or ep
+  int attention_tp = 1;  // divides ep
   int slots = 1;         // over the group and per layer
   int mtp_depth = 0;     // drafted tokens per step
   StepOverlap overlap = StepOverlap::kNone;

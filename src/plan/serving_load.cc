@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/queueing.h"
+
 namespace wingspan {
 namespace {
 
@@ -16,10 +18,10 @@ struct Sides {
   double capacity;  // requests per second
 };
 
-// Wait in a queue of `servers` with Poisson arrivals and constant service (Sakasegawa).
+// Poisson arrivals and prompts of one length.
 double wait_s(double servers, double utilisation, double service_s) {
-  const double u = std::clamp(utilisation, 0.0, kLimit);
-  return 0.5 * service_s * std::pow(u, std::sqrt(2 * (servers + 1)) - 1) / (servers * (1 - u));
+  return wait_mean_s(
+      {static_cast<int>(servers), service_s, std::clamp(utilisation, 0.0, kLimit), 1, 0});
 }
 
 Sides sides_of(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& s,

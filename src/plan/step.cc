@@ -4,6 +4,8 @@
 #include <cmath>
 #include <tuple>
 
+#include "plan/calibrate.h"
+
 namespace wingspan::plan_detail {
 
 void StepModel::note(StepTerm term, std::string formula, std::string numbers, double seconds,
@@ -271,15 +273,19 @@ namespace wingspan {
 
 StepCost decode_step(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& s,
                      const PlanConstants& c, double batch, double context, Trace* trace) {
-  return plan_detail::StepModel(model, gpu, s, c, false, s.ep, s.slots, trace)
-      .decode(batch, context);
+  const size_t lines = trace != nullptr ? trace->size() : 0;
+  StepCost cost =
+      plan_detail::StepModel(model, gpu, s, c, false, s.ep, s.slots, trace).decode(batch, context);
+  return with_engine(cost, s.engine_decode, trace, lines);
 }
 
 StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& s,
                       const PlanConstants& c, double ep, Trace* trace) {
   const double slots = ep == s.ep ? s.slots : model.experts;
-  return plan_detail::StepModel(model, gpu, s, c, true, ep, slots, trace)
-      .prefill_chunk(s.tokens_per_gpu);
+  const size_t lines = trace != nullptr ? trace->size() : 0;
+  StepCost cost = plan_detail::StepModel(model, gpu, s, c, true, ep, slots, trace)
+                      .prefill_chunk(s.tokens_per_gpu);
+  return with_engine(cost, s.engine_prefill, trace, lines);
 }
 
 const char* name_of(StepTerm term) {

@@ -98,6 +98,12 @@ std::vector<SimRequest> half_done(const WorkloadOptions& w, int count) {
   return out;
 }
 
+// The larger of the measured figures over their limits; what does not keep up is beyond all.
+double beyond_limits(const SearchLimits& limits, const Confirmation& c) {
+  const double over = std::max(c.ttft_ms / limits.ttft_ms, c.itl_ms / limits.itl_ms);
+  return c.result.cut_off || c.result.refused > 0 ? 1e6 + over : over;
+}
+
 class Decider {
  public:
   Decider(const ServingModel& model, const SearchLimits& limits,
@@ -121,6 +127,11 @@ class Decider {
         continue;
       }
       ++decision_.refused;
+      const double beyond = beyond_limits(limits_, confirmed);
+      if (!decision_.nearest || beyond < nearest_beyond_) {
+        nearest_beyond_ = beyond;
+        decision_.nearest = Finalist{entry.candidate, confirmed};
+      }
       again(entry, confirmed);
     }
     return std::move(decision_);
@@ -160,6 +171,7 @@ class Decider {
   const SearchLimits& limits_;
   const ConfirmOptions& options_;
   std::vector<Entry> waiting_;
+  double nearest_beyond_ = 0;
   Decision decision_;
 };
 
@@ -204,6 +216,12 @@ Confirmation confirm_candidate(const ServingModel& model, const SearchLimits& li
   out.holds = !out.result.cut_off && out.result.refused == 0 && out.ttft_ms <= limits.ttft_ms &&
               out.itl_ms <= limits.itl_ms;
   return out;
+}
+
+LimitKind broken_limit(const SearchLimits& limits, const Confirmation& c) {
+  if (c.result.refused > 0) return LimitKind::kMemory;
+  if (c.result.cut_off) return LimitKind::kRate;
+  return c.itl_ms / limits.itl_ms > c.ttft_ms / limits.ttft_ms ? LimitKind::kItl : LimitKind::kTtft;
 }
 
 Decision decide_finalists(const ServingModel& model, const SearchLimits& limits,

@@ -32,8 +32,13 @@ struct Finalist {
   Confirmation confirmation;
 };
 
+// What a confirmation that doesn't hold breaks: kItl or kTtft, whichever is further beyond its
+// limit; kRate where the deployment does not keep up, kMemory where a request never fits.
+LimitKind broken_limit(const SearchLimits& limits, const Confirmation& confirmation);
+
 struct Decision {
   std::optional<Finalist> recommended, runner_up;
+  std::optional<Finalist> nearest;  // of the refused: what breaks its limits least
   int simulated = 0;
   int refused = 0;  // finalists that the closed form let pass and the simulation did not
 };

@@ -74,13 +74,48 @@ TEST(PlanSearch, BadInputIsExitTwoAndOneLine) {
       {"--ttft-ms", "1000", "--itl-ms", "10", "--rate-rps", "0"},
       {"--ttft-ms", "1000", "--itl-ms", "10", "--arrivals", trace},
       {"--ttft-ms", "1000", "--itl-ms", "10", "--load", "missing.json"},
+      {"--ttft-ms", "1000", "--itl-ms", "10", "--mtp-accepted", "2.5"},
+      {"--ttft-ms", "1000", "--itl-ms", "10", "--calibrate", trace},
   };
   for (const auto& more : bad) {
     const Finished f = run_wingspan(r1(more));
-    EXPECT_NE(f.exit_code, 0) << fmt::format("{}", fmt::join(more, " "));
+    const bool missing = more.back() == "missing.json";  // a file that can't be read is I/O
+    EXPECT_EQ(f.exit_code, missing ? 1 : 2) << fmt::format("{}", fmt::join(more, " "));
     EXPECT_EQ(f.err.find("wingspan: error: "), 0U) << f.err;
     EXPECT_EQ(std::count(f.err.begin(), f.err.end(), '\n'), 1) << f.err;
   }
+}
+
+TEST(PlanSearch, APictureThatCannotBeWrittenIsExitOne) {
+  for (const char* flag : {"--html", "--svg"}) {
+    const Finished f =
+        run_wingspan(r1({"--ttft-ms", "1000", "--itl-ms", "10", flag, "no/such/folder/file"}));
+    EXPECT_EQ(f.exit_code, 1);
+    EXPECT_EQ(std::count(f.err.begin(), f.err.end(), '\n'), 1) << f.err;
+    EXPECT_TRUE(f.out.empty());
+  }
+}
+
+TEST(PlanSearch, ATraceAndAnAcceptanceChangeTheAnswer) {
+  const std::string trace = temporary_directory() + "/trace.jsonl";
+  std::ofstream out(trace);
+  for (int i = 0; i < 40; ++i) {
+    out << fmt::format("{{\"arrival_s\": {}, \"isl\": {}, \"osl\": 1024}}\n", i / 4,
+                       2048 + 100 * i);
+  }
+  out.close();
+  const std::vector<std::string> base = {"--ttft-ms", "2000", "--itl-ms", "10", "--json"};
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.end(), base.begin(), base.end());
+    const Finished f = run_wingspan(r1(more));
+    EXPECT_EQ(f.exit_code, 0) << f.err;
+    return Json::parse(f.out);
+  };
+  const Json plain = run({});
+  EXPECT_NE(run({"--arrivals", trace})["sensitivity"], plain["sensitivity"]);
+  const Json none = run({"--mtp-accepted", "1"});
+  EXPECT_FALSE(none["recommended"]["scenario"].contains("mtp"));
+  EXPECT_TRUE(plain["recommended"]["scenario"].contains("mtp"));
 }
 
 // Best output tokens/s of a decode GPU at a user's speed, over batch, MTP depth and overlap.

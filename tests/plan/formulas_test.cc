@@ -5,13 +5,13 @@
 
 #include "plan/blocks.h"
 #include "plan/cases.h"
+#include "plan/queueing.h"
 
 namespace wingspan::test {
 namespace {
 
 using plan_detail::flops_efficiency;
 using plan_detail::peak_flops;
-using plan_detail::poisson_max;
 
 TEST(PlanFormulas, DimensionsOfR1) {
   const PlanModel m = model("R1");
@@ -107,15 +107,15 @@ TEST(PlanFormulas, TheShareThatLeavesTheNodeIsTheWholeDependenceOnTheWidth) {
 }
 
 TEST(PlanFormulas, TheMostOfSeveralPoissonDraws) {
-  EXPECT_NEAR(poisson_max(0.7, 1), 0.7, 1e-12);
+  EXPECT_NEAR(poisson_max_mean(0.7, 1), 0.7, 1e-12);
   // Two draws of mean 1: 2·E[X] − E[min], by summing over all pairs.
   double sum = 0;
   const auto p = [](int k) { return std::exp(-1 - std::lgamma(k + 1.0)); };
   for (int a = 0; a < 40; ++a) {
     for (int b = 0; b < 40; ++b) sum += p(a) * p(b) * std::max(a, b);
   }
-  EXPECT_NEAR(poisson_max(1, 2), sum, 1e-9);
-  EXPECT_GT(poisson_max(0.01, 64), 0.3);  // 64 ranks: one of them starts a prompt often enough
+  EXPECT_NEAR(poisson_max_mean(1, 2), sum, 1e-9);
+  EXPECT_GT(poisson_max_mean(0.01, 64), 0.3);  // 64 ranks: one of them starts a prompt often enough
 }
 
 // Three ways in which ranks, experts and sequences differ, each by hand.

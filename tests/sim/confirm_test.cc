@@ -47,5 +47,20 @@ TEST(Confirm, ADecisionHoldsItsLimitsAndIsTheSameEachTime) {
   }
 }
 
+TEST(Confirm, ARefusedFinalistNamesTheLimitThatItBreaks) {
+  const MadeUp model;
+  const SearchLimits l = limits_72();
+  const SearchResult found = search(model, default_space(256, l.gpus, 72, true), l);
+  ASSERT_FALSE(found.ranked.empty());
+  for (const LimitKind kind : {LimitKind::kItl, LimitKind::kTtft}) {
+    SearchLimits tight = l;
+    (kind == LimitKind::kItl ? tight.itl_ms : tight.ttft_ms) /= 20;
+    const Decision d = decide_finalists(model, tight, {found.ranked[0]}, {});
+    EXPECT_FALSE(d.recommended);
+    ASSERT_TRUE(d.nearest);
+    EXPECT_EQ(broken_limit(tight, d.nearest->confirmation), kind);
+  }
+}
+
 }  // namespace
 }  // namespace wingspan::test
