@@ -10,6 +10,7 @@ function(wingspan_module name)
   endif()
   add_library(wingspan_${name} STATIC ${sources})
   target_link_libraries(wingspan_${name} PUBLIC wingspan_flags ${ARG_LINK})
+  wingspan_report_coverage(${name})
 endfunction()
 
 # Absence is a file, not an #ifdef: exactly one of the two is built.

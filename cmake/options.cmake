@@ -48,9 +48,16 @@ if(WINGSPAN_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     message(FATAL_ERROR "WINGSPAN_FUZZ needs clang++: use the preset \"asan\"")
   endif()
-  # Libraries report their coverage; only the fuzz programs bring libFuzzer's main().
-  target_compile_options(wingspan_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+
+# The modules that read foreign bytes report their coverage to libFuzzer, whose main() only the fuzz programs bring. The
+# others would only be slower for it.
+set(WINGSPAN_FUZZED base tensor placement model tokenizer eplb_files plan)
+function(wingspan_report_coverage name)
+  if(WINGSPAN_FUZZ AND name IN_LIST WINGSPAN_FUZZED)
+    target_compile_options(wingspan_${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()
 
 # The command line and the tests cost a sanitized build far more time to optimise than they take to run.
 function(wingspan_quick_to_build target)

@@ -182,7 +182,7 @@ class Chooser {
       out = fmt::format("move {} slots: {}", change.moved_slots, step);
     }
     if (options_.move_budget) {
-      out += fmt::format("; the best within a budget of {} moves", *options_.move_budget);
+      out += fmt::format("; the best found within a budget of {} moves", *options_.move_budget);
     } else if (options_.price.expert_bytes == 0) {
       out +=
           "; the size of an expert is unknown, so the fewest moves that come within 0.5 % of the "
