@@ -12,8 +12,9 @@ echo "== clang-format"
 scripts/sources.sh | xargs clang-format --dry-run -Werror || failed="$failed clang-format"
 
 echo "== clang-tidy"
-find src -name '*.cc' | LC_ALL=C sort | scripts/in_build.sh $build |
-  xargs -P "$jobs" -n 2 clang-tidy --quiet -p $build 2>build/tidy-stderr.log
+# A unit may be several files of a module put together: what it includes is checked like itself.
+scripts/units.sh $build |
+  xargs -P "$jobs" -n 1 clang-tidy --quiet -p $build 2>build/tidy-stderr.log
 if [ $? -ne 0 ]; then
   grep -vE 'warnings? generated|Suppressed|Use -header-filter' build/tidy-stderr.log >&2
   failed="$failed clang-tidy"

@@ -16,7 +16,7 @@
 namespace wingspan {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kAppExamples = R"(Examples:
   wingspan generate --model models/wren --prompt "To be or not to be" --ep 8
   wingspan inspect models/wren --ep 8,32,64
   wingspan verify --model models/wren
@@ -77,7 +77,7 @@ int run_app(int argc, const char* const* argv) {
   CLI::App app("Wide expert-parallel inference for Mixture-of-Experts models", "wingspan");
   app.set_version_flag("--version", [] { return version_text(); });
   app.require_subcommand(1);
-  app.footer(kExamples);
+  app.footer(kAppExamples);
   Command selected;
   add_generate_command(app, selected);
   add_score_command(app, selected);

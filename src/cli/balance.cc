@@ -10,7 +10,7 @@
 namespace wingspan {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBalanceExamples = R"(Examples:
   wingspan balance --load tests/goldens/wren/loads/mixed.json --ranks 16 --redundant 16
   wingspan balance --load recorded.pt --format sglang --ranks 32 --redundant 32 \
       --output init_expert_location.json --output-format sglang
@@ -93,7 +93,7 @@ void add_change_options(CLI::App& c, BalanceOptions& o) {
 void add_balance_command(CLI::App& app, Command& selected) {
   auto* c = app.add_subcommand("balance", "Plan where experts and their replicas live");
   auto o = std::make_shared<BalanceOptions>();
-  c->footer(kExamples);
+  c->footer(kBalanceExamples);
   add_plan_options(*c, *o);
   add_change_options(*c, *o);
   c->add_option("--output", o->output, "write the placement there");

@@ -23,7 +23,7 @@ struct Run {
   ReplayResult result;
 };
 
-constexpr const char* kExamples = R"(Example:
+constexpr const char* kBalanceReplayExamples = R"(Example:
   wingspan balance replay --trace trace.json --ranks 32 --slots 288 --html replay.html
 )";
 
@@ -118,7 +118,7 @@ Status replay_command(const ReplayOptions& o) {
 void add_replay_command(CLI::App& balance, Command& selected) {
   auto* c = balance.add_subcommand("replay", "Compare policies on a recorded series of loads");
   auto o = std::make_shared<ReplayOptions>();
-  c->footer(kExamples);
+  c->footer(kBalanceReplayExamples);
   c->add_option("--trace", o->trace, "loads in windows or steps, any format")->required();
   c->add_option("--ranks", o->plan.ranks, "ranks of the expert-parallel group")->required();
   auto* slots = c->add_option("--slots", o->plan.slots, "slots over all ranks");

@@ -27,7 +27,7 @@ struct BenchOptions {
   bool loading = false, json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBenchExamples = R"(Examples:
   wingspan bench --model models/wren --batch 1,16,64 --ep 1,8,64
   wingspan bench --synthetic 4,512,64,8,256 --batch 1,16
 )";
@@ -329,7 +329,7 @@ void add_bench_command(CLI::App& app, Command& selected) {
       ->capture_default_str();
   command->add_flag("--loading", o.loading, "also the speed of loading --model");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kBenchExamples);
   command->callback([options, &selected] { selected = [options] { return bench(*options); }; });
 }
 

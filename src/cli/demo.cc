@@ -23,7 +23,7 @@ struct DemoOptions {
   int batch = 1;
 };
 
-constexpr const char* kExamples = R"(Example:
+constexpr const char* kDemoExamples = R"(Example:
   wingspan demo --model models/wren --output demo.html
 )";
 
@@ -158,7 +158,7 @@ void add_demo_command(CLI::App& app, Command& selected) {
   command->add_option("--batch-per-rank", o.batch, "sequences of each rank")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
-  command->footer(kExamples);
+  command->footer(kDemoExamples);
   command->callback([options, &selected] { selected = [options] { return demo(*options); }; });
 }
 

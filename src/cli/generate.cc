@@ -27,7 +27,7 @@ struct GenerateOptions {
   std::string trace_routing;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kGenerateExamples = R"(Examples:
   wingspan generate --model models/wren --prompt "Es war einmal" --max-tokens 40
   wingspan generate --model models/wren --ep 8 --prompt-ids 0,17,42 --ignore-eos --json
   mpirun -n 2 wingspan generate --model models/wren --prompt "def main():"
@@ -69,7 +69,7 @@ void add_options(CLI::App& app, GenerateOptions& o) {
   app.add_option("--trace-routing", o.trace_routing,
                  "write experts and weights by prompt, position, layer (JSON lines)");
   app.add_flag("--json", o.json, "one JSON document on stdout");
-  app.footer(kExamples);
+  app.footer(kGenerateExamples);
 }
 
 std::vector<Request> make_requests(const GenerateOptions& o, const ModelConfig& config,

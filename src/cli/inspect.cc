@@ -21,7 +21,7 @@ struct InspectOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kInspectExamples = R"(Examples:
   wingspan inspect models/wren
   wingspan inspect models/wren/config.json --ep 8,32,64,72 --hardware H200 --json
 )";
@@ -241,7 +241,7 @@ void add_inspect_command(CLI::App& app, Command& selected) {
   command->add_option("--ep", o.widths, "EP widths")->capture_default_str();
   command->add_option("--hardware", o.hardware, "GPU whose memory the weights and KV share");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kInspectExamples);
   command->callback([options, &selected] { selected = [options] { return inspect(*options); }; });
 }
 

@@ -25,7 +25,7 @@ struct EplbOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kLabEplbExamples = R"(Examples:
   wingspan lab eplb
   wingspan lab eplb --ranks 8 --html eplb.html
   wingspan lab eplb --load tests/goldens/wren/loads/mixed.json --ranks 32
@@ -318,7 +318,7 @@ void add_lab_eplb(CLI::App& lab, Command& selected) {
       ->capture_default_str();
   command->add_option("--html", o.html, "write a self-contained page");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kLabEplbExamples);
   command->callback([options, &selected] { selected = [options] { return eplb(*options); }; });
 }
 

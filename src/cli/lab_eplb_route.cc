@@ -19,7 +19,7 @@ constexpr const char* kPrompts[] = {
     "Question: Tom reads 15 pages a day. How many pages does he read in 4 days?"};
 constexpr int64_t kNewTokens = 16;
 
-struct Run {
+struct ServedLoad {
   Shown shown;
   std::map<std::tuple<int, int64_t, int>, std::vector<int32_t>>
       experts;  // request, position, layer
@@ -28,7 +28,7 @@ struct Run {
 
 class Keeper final : public RunSink {
  public:
-  explicit Keeper(Run& run) : run_(run) {}
+  explicit Keeper(ServedLoad& run) : run_(run) {}
   void on_logits(int request, int64_t position, std::span<const float> row) override {
     run_.shown.logits[{request, position}].assign(row.begin(), row.end());
   }
@@ -38,16 +38,16 @@ class Keeper final : public RunSink {
   }
 
  private:
-  Run& run_;
+  ServedLoad& run_;
 };
 
-Expected<Run> run_with(SessionSetup setup, const std::shared_ptr<const ModelHost>& host,
-                       const Placement& placement, const std::vector<Request>& requests) {
+Expected<ServedLoad> run_with(SessionSetup setup, const std::shared_ptr<const ModelHost>& host,
+                              const Placement& placement, const std::vector<Request>& requests) {
   setup.mpi = false;
   setup.ranks = placement.topology.ranks();
   setup.threads_per_rank = 1;
   setup.placement = placement;
-  Run run;
+  ServedLoad run;
   RunOptions options;
   options.capture = {.logits = true, .prompt_logits = true, .routing = true};
   WS_RETURN_IF_ERROR(
@@ -98,8 +98,8 @@ std::string text_of(const TextModel& text, int32_t id) {
   return decoded ? *decoded : std::to_string(id);
 }
 
-void compare_runs(const Run& first, const Run& second, const std::vector<int32_t>& prompt,
-                  const TextModel& text, MovedTokens& out) {
+void compare_runs(const ServedLoad& first, const ServedLoad& second,
+                  const std::vector<int32_t>& prompt, const TextModel& text, MovedTokens& out) {
   for (const auto& [key, experts] : first.experts) {
     const auto again = second.experts.find(key);
     const auto other = again == second.experts.end() ? std::vector<int32_t>{} : again->second;
@@ -139,10 +139,10 @@ Expected<MovedTokens> run_moved_tokens(const std::string& model, int ranks, int 
   MovedTokens out;
   out.layer = layers[layers.size() / 2];
   out.before = contiguous_placement(setup.config.moe.router.experts, layers, ranks);
-  WS_ASSIGN(const Run first, run_with(setup, host, out.before, requests));
+  WS_ASSIGN(const ServedLoad first, run_with(setup, host, out.before, requests));
   LoadMatrix rows;
   WS_ASSIGN(out.after, plan_for(first.load, ranks, redundant, rows));
-  WS_ASSIGN(const Run second, run_with(setup, host, out.after, requests));
+  WS_ASSIGN(const ServedLoad second, run_with(setup, host, out.after, requests));
   out.balancedness_before = rank_loads_of(out.before, rows, out.rank_load_before);
   out.balancedness_after = rank_loads_of(out.after, rows, out.rank_load_after);
   compare_runs(first, second, requests[0].prompt, text, out);

@@ -23,7 +23,7 @@ struct RouteOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kLabRouteExamples = R"(Examples:
   wingspan lab route --model models/wren
   wingspan lab route --model models/wren --prompt "def main():" --groups 16 --html route.html
 )";
@@ -279,7 +279,7 @@ void add_lab_route(CLI::App& lab, Command& selected) {
       ->capture_default_str();
   command->add_option("--html", o.html, "write a self-contained page");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kLabRouteExamples);
   command->callback([options, &selected] { selected = [options] { return route(*options); }; });
 }
 

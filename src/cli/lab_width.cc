@@ -22,7 +22,7 @@ struct WidthOptions {
   bool measure = true, json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kLabWidthExamples = R"(Examples:
   wingspan lab width --model models/wren
   wingspan lab width --model models/wren --ep 8,64 --batch-per-rank 4 --html width.html
 )";
@@ -186,7 +186,7 @@ void add_lab_width(CLI::App& lab, Command& selected) {
                     "run real steps (default) or only compute");
   command->add_option("--html", o.html, "write a self-contained page");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kLabWidthExamples);
   command->callback([options, &selected] { selected = [options] { return width(*options); }; });
 }
 

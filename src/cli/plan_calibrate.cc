@@ -11,7 +11,7 @@
 namespace wingspan {
 namespace {
 
-constexpr uint64_t kMostBytes = uint64_t{1} << 26;
+constexpr uint64_t kMostRecordBytes = uint64_t{1} << 26;
 constexpr size_t kGroups = 12;
 
 const EngineFactor& factor_of(const Calibration& c, Phase phase) {
@@ -85,7 +85,7 @@ Expected<std::optional<Calibration>> read_calibration(const CalibrateOptions& o,
     if (o.scenario.empty()) return std::optional<Calibration>();
     return invalid_input("there are no records", "--calibrate-scenario", "give --calibrate too");
   }
-  WS_ASSIGN(const std::string text, real_files().read_text(o.records, kMostBytes));
+  WS_ASSIGN(const std::string text, real_files().read_text(o.records, kMostRecordBytes));
   WS_ASSIGN(const auto records, parse_step_records(text, o.records));
   if (o.scenario.empty()) return calibrate(model, gpu, asked, constants, records);
   WS_ASSIGN(const ScenarioInput ran, plan_scenario(o.scenario, model));

@@ -22,7 +22,7 @@ struct ExplainOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(Example:
+constexpr const char* kPlanExplainExamples = R"(Example:
   echo '{"phase":"decode","gpus":32,"ep":32,"slots":288,"batch_per_gpu":64,"isl":4096,"osl":1024,
     "dtype":{"experts":"nvfp4","attention":"fp8","kv":"fp8","dispatch":"nvfp4","combine":"bf16"}}' |
     wingspan plan explain --model R1 --hardware GB200 --scenario -
@@ -48,8 +48,6 @@ std::vector<ConstantNote> constants_used(const std::vector<ConstantNote>& all,
   }
   return out;
 }
-
-std::string percent(double share) { return fmt::format("{:+.1f} %", 100 * share); }
 
 OrderedJson json_of_side(const PlanScenario& s, const Explanation& e,
                          const std::vector<std::string>& assumptions,
@@ -122,7 +120,7 @@ std::string what_if_text(const Explanation& e) {
       continue;
     }
     table.add({w.change, fmt::format("{:.0f}", w.prediction->tokens_per_s_per_gpu),
-               percent(w.effect), fmt::format("{:.3f}", w.prediction->step.step_ms),
+               signed_percent(w.effect), fmt::format("{:.3f}", w.prediction->step.step_ms),
                name_of(w.prediction->step.bound)});
   }
   return table.text() + refused;
@@ -191,7 +189,7 @@ std::string comparison_text(const ExplainOptions& o, const Side& a, const Side& 
   const double y = b.explanation.prediction.tokens_per_s_per_gpu;
   std::string out =
       fmt::format("first: {}\nsecond: {}\n\n{}\ntokens/s/GPU: {:.0f} against {:.0f} ({})\n",
-                  o.scenario, o.compare, table.text(), x, y, percent(y / x - 1));
+                  o.scenario, o.compare, table.text(), x, y, signed_percent(y / x - 1));
   out +=
       fmt::format("bound by {} against {}; imbalance {:.3f} against {:.3f}\n\n",
                   name_of(first.bound), name_of(second.bound), first.imbalance, second.imbalance);
@@ -281,7 +279,7 @@ void add_plan_explain(CLI::App& plan, Command& selected) {
   command->add_option("--constants", o.constants, "constants instead of the built-in ones (CSV)");
   add_calibrate_options(*command, o.calibrate);
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kPlanExplainExamples);
   command->callback(
       [options, &selected] { selected = [options] { return explain_command(*options); }; });
 }

@@ -17,7 +17,7 @@ struct PredictOptions {
   bool json = false, validate = false, markdown = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kPlanPredictExamples = R"(Examples:
   echo '{"phase":"decode","gpus":32,"ep":32,"slots":288,"batch_per_gpu":64,"isl":4096,"osl":1024,
     "dtype":{"experts":"nvfp4","attention":"fp8","kv":"fp8","dispatch":"nvfp4","combine":"bf16"}}' |
     wingspan plan predict --model R1 --hardware GB200 --scenario -
@@ -91,7 +91,7 @@ void add_plan_predict(CLI::App& plan, Command& selected) {
   command->add_flag("--markdown", o.markdown, "with --validate: the tables as Markdown");
   command->add_option("--html", o.html, "with --validate: write a page with the scatter plot");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kPlanPredictExamples);
   command->callback(
       [options, &selected] { selected = [options] { return predict_command(*options); }; });
 }

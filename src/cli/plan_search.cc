@@ -13,7 +13,7 @@
 namespace wingspan {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kPlanSearchExamples = R"(Examples:
   wingspan plan search --model DeepSeek-V3 --hardware GB200 --gpus 72 --isl 4096 --osl 1024 \
       --ttft-ms 1000 --itl-ms 10
   wingspan plan search --model Qwen3-30B --hardware H100 --gpus 16 --isl 2048 --osl 512 \
@@ -222,7 +222,7 @@ void add_plan_search(CLI::App& plan, Command& selected) {
   c->add_option("--html", o->html, "write a page with pictures");
   c->add_option("--svg", o->svg, "write the picture of the Pareto front");
   c->add_flag("--json", o->json, "one JSON document on stdout");
-  c->footer(kExamples);
+  c->footer(kPlanSearchExamples);
   c->callback([o, &selected] { selected = [o] { return plan_search(*o); }; });
 }
 

@@ -53,8 +53,6 @@ Expected<std::vector<Comparison>> compare_all(const PlanConstants& constants) {
   return out;
 }
 
-std::string percent(double x) { return fmt::format("{:+.1f} %", 100 * x); }
-
 OrderedJson json_of(const AccuracySummary& s) {
   return {{"rows", s.rows},     {"median_error", s.median},
           {"p90_error", s.p90}, {"worst_error", s.worst},
@@ -91,7 +89,7 @@ Table rows_table(const std::vector<Comparison>& all) {
     if (c.use != "fit") continue;
     rows.add({c.id, c.family, fmt::format("{:.4g}", c.predicted),
               fmt::format("{:.4g} {}", c.measured, c.is_itl ? "ms" : "tok/s"),
-              percent(c.predicted / c.measured - 1)});
+              signed_percent(c.predicted / c.measured - 1)});
   }
   return rows;
 }
@@ -101,7 +99,7 @@ Table families_table(const std::vector<Comparison>& all) {
   const auto add = [&](const std::string& name, const AccuracySummary& s) {
     sums.add({name, std::to_string(s.rows), fmt::format("{:.1f} %", 100 * s.median),
               fmt::format("{:.1f} %", 100 * s.p90), fmt::format("{:.1f} %", 100 * s.worst),
-              percent(s.bias), fmt::format("{}/{}", s.ordered, s.pairs),
+              signed_percent(s.bias), fmt::format("{}/{}", s.ordered, s.pairs),
               fmt::format("{:.0f} %", 100 * s.covered)});
   };
   for (const std::string& f : families_of(all, "fit")) add(f, summarize(all, "fit", f));
@@ -123,7 +121,7 @@ std::string scatter(const std::vector<Comparison>& all, bool itl) {
     chart.points.push_back(
         {c.measured, c.predicted,
          fmt::format("{} ({}): {:.4g} predicted, {:.4g} measured, {}", c.id, c.family, c.predicted,
-                     c.measured, percent(c.predicted / c.measured - 1)),
+                     c.measured, signed_percent(c.predicted / c.measured - 1)),
          static_cast<int>(at - chart.series.begin())});
   }
   return svg_scatter(chart);

@@ -21,7 +21,7 @@ struct ScoreOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kScoreExamples = R"(Examples:
   wingspan score --model models/wren --text-file README.md
   wingspan score --model models/wren --ids 0,17,42,7 --logits logits.safetensors --json
 )";
@@ -79,7 +79,7 @@ double nll_of(const std::vector<float>& logprobs) {
   return sum;
 }
 
-struct Totals {
+struct ScoreTotals {
   double nll = 0;
   int64_t predicted = 0;
   double per_token() const { return predicted > 0 ? nll / static_cast<double>(predicted) : 0; }
@@ -87,13 +87,13 @@ struct Totals {
 
 Status print_scores(const ScoreOptions& o, const std::vector<Prompt>& prompts,
                     const RunReport& report) {
-  Totals totals;
+  ScoreTotals totals;
   OrderedJson doc;
   doc["results"] = OrderedJson::array();
   Table table({"prompt", "tokens", "nll", "nll per token", "perplexity"});
   for (size_t i = 0; i < prompts.size(); ++i) {
     const auto& logprobs = report.results[i].prompt_logprobs;
-    const Totals one{nll_of(logprobs), static_cast<int64_t>(logprobs.size())};
+    const ScoreTotals one{nll_of(logprobs), static_cast<int64_t>(logprobs.size())};
     totals.nll += one.nll;
     totals.predicted += one.predicted;
     OrderedJson values = OrderedJson::array();
@@ -181,7 +181,7 @@ void add_score_command(CLI::App& app, Command& selected) {
   command->add_option("--logits", o.logits, "write logits_<prompt> [tokens, vocabulary]");
   command->add_option("--hidden", o.hidden, "write hidden_<prompt>_<layer> [tokens, hidden]");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kScoreExamples);
   command->callback([options, &selected] { selected = [options] { return score(*options); }; });
 }
 

@@ -22,7 +22,7 @@ struct VerifyOptions {
   bool full = false, json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kVerifyExamples = R"(Examples:
   wingspan verify --model models/wren
   wingspan verify --model models/wren --ep 2,4,8 --prompt "Once upon a time" --max-tokens 32 --full
   mpirun -n 2 wingspan verify --model models/wren
@@ -124,7 +124,7 @@ Expected<int64_t> score_bits(const SessionSetup& setup, std::shared_ptr<const Mo
   return compare(a, b).differing_bits;
 }
 
-struct Outcome {
+struct MatrixOutcome {
   Table table{{"configuration", "tokens", "differing bits", ""}, {0, 3}};
   OrderedJson cells = OrderedJson::array();
   int64_t configurations = 0, tokens = 0, bits = 0;
@@ -149,7 +149,7 @@ class Verifier {
         requests_(std::move(requests)),
         reference_(std::move(reference)) {}
 
-  Expected<Outcome> run(const std::vector<Variant>& matrix) {
+  Expected<MatrixOutcome> run(const std::vector<Variant>& matrix) {
     WS_ASSIGN(Shown shown, run_variant(setup_, host_, reference_, requests_, false));
     WS_ASSIGN(int64_t scored, score_bits(setup_, host_, reference_, requests_, shown));
     int64_t generated = 0;
@@ -186,10 +186,10 @@ class Verifier {
   std::shared_ptr<const ModelHost> host_;
   std::vector<Request> requests_;
   Variant reference_;
-  Outcome out_;
+  MatrixOutcome out_;
 };
 
-Status print_outcome(const VerifyOptions& o, const SessionSetup& setup, const Outcome& out) {
+Status print_outcome(const VerifyOptions& o, const SessionSetup& setup, const MatrixOutcome& out) {
   if (o.json) {
     OrderedJson doc;
     doc["model"] = setup.config.name;
@@ -255,7 +255,7 @@ Status verify(const VerifyOptions& o) {
     matrix.push_back(v);
   }
   WS_ASSIGN(auto host, load_session(setup, limits_for(requests, 1)));
-  WS_ASSIGN(Outcome out, Verifier(setup, host, requests, reference).run(matrix));
+  WS_ASSIGN(MatrixOutcome out, Verifier(setup, host, requests, reference).run(matrix));
   if (!setup.speaks) return {};
   return print_outcome(o, setup, out);
 }
@@ -281,7 +281,7 @@ void add_verify_command(CLI::App& app, Command& selected) {
       ->capture_default_str();
   command->add_flag("--full", o.full, "the whole cross product");
   command->add_flag("--json", o.json, "one JSON document on stdout");
-  command->footer(kExamples);
+  command->footer(kVerifyExamples);
   command->callback([options, &selected] { selected = [options] { return verify(*options); }; });
 }
 

@@ -16,9 +16,10 @@ const char* batch_name(BatchOrder order) {
 }
 
 // Puts what a run shows under the numbers that the prompts have in the reference.
-class Keeper final : public RunSink {
+class AnswerKeeper final : public RunSink {
  public:
-  Keeper(Shown& shown, std::vector<int> numbers) : shown_(shown), numbers_(std::move(numbers)) {}
+  AnswerKeeper(Shown& shown, std::vector<int> numbers)
+      : shown_(shown), numbers_(std::move(numbers)) {}
   void on_logits(int request, int64_t position, std::span<const float> row) override {
     shown_.logits[{number(request), position}].assign(row.begin(), row.end());
   }
@@ -146,7 +147,7 @@ Expected<Shown> run_variant(const SessionSetup& base, std::shared_ptr<const Mode
         for (const auto& numbers : batches) {
           std::vector<Request> batch;
           for (const int n : numbers) batch.push_back(requests[static_cast<size_t>(n)]);
-          Keeper keeper(shown, numbers);
+          AnswerKeeper keeper(shown, numbers);
           RunSink silent;
           const bool first = rank.group.rank() == 0;
           WS_ASSIGN(RunReport report,

@@ -26,11 +26,11 @@ namespace {
 constexpr int kAbortTag = 0;          // of the control communicator
 constexpr size_t kAbortBytes = 1024;  // of an abort message
 constexpr int64_t kStartDeadlineMs = 600'000;
-constexpr int64_t kLookMs = 1000;           // how often a long wait looks for dead processes
-constexpr int kTests = 200, kYields = 400;  // then waiting sleeps
-constexpr int kTestsShared = 10;            // where processes share cores
+constexpr int64_t kLookMs = 1000;               // how often a long wait looks for dead processes
+constexpr int kTests = 200, kTestYields = 400;  // then waiting sleeps
+constexpr int kTestsShared = 10;                // where processes share cores
 // A rank that waits sleeps most of the time but still tests; one that computes uses far more.
-constexpr double kAliveShare = 0.002;
+constexpr double kAwakeShare = 0.002;
 
 volatile std::sig_atomic_t told_to_end = 0;
 extern "C" void on_sigterm(int /*signal*/) { told_to_end = 1; }
@@ -82,7 +82,7 @@ class World {
     for (int i = 0; i < tests_; ++i) {
       if (ready()) return {};
     }
-    for (int i = 0; i < kYields; ++i) {
+    for (int i = 0; i < kTestYields; ++i) {
       ::sched_yield();
       if (ready()) return {};
     }
@@ -187,7 +187,7 @@ class World {
     const auto at = static_cast<size_t>(peer);
     if (is_local(peer) && before[at] >= 0) {
       const auto life = look_at_process(homes_[at].pid);
-      const double needed = kAliveShare * 0.75 * static_cast<double>(options_.deadline_ms);
+      const double needed = kAwakeShare * 0.75 * static_cast<double>(options_.deadline_ms);
       // Ticks are 10 ms: fewer than two are no sign of life.
       if (life && static_cast<double>(life->cpu_ms - before[at]) > std::max(needed, 10.0))
         return {};

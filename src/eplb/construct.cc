@@ -8,8 +8,6 @@
 namespace wingspan {
 namespace {
 
-size_t at(int i) { return static_cast<size_t>(i); }
-
 struct Candidate {
   double share;
   int expert;

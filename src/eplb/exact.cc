@@ -9,15 +9,13 @@
 namespace wingspan {
 namespace {
 
-size_t at(int i) { return static_cast<size_t>(i); }
-
 // Improvements below this are rounding.
 constexpr double kStrict = 1 - 1e-10;
 
-class Search {
+class PackingSearch {
  public:
-  Search(const ShareModel& shares, std::span<const int> rank_slots, double load, double enough,
-         int64_t max_nodes)
+  PackingSearch(const ShareModel& shares, std::span<const int> rank_slots, double load,
+                double enough, int64_t max_nodes)
       : shares_(shares), enough_(enough), nodes_left_(max_nodes) {
     for (size_t rank = 0; rank < rank_slots.size(); ++rank) {
       if (rank_slots[rank] == 0) continue;
@@ -180,7 +178,7 @@ class Search {
 ExactResult exact_search(const ShareModel& shares, std::span<const int> rank_slots, double load,
                          double enough, int64_t max_nodes) {
   WS_CHECK(!shares.activated());
-  return Search(shares, rank_slots, load, enough, max_nodes).run();
+  return PackingSearch(shares, rank_slots, load, enough, max_nodes).run();
 }
 
 }  // namespace wingspan

@@ -5,18 +5,17 @@
 #include <numeric>
 #include <set>
 
+#include "eplb/share.h"
+
 namespace wingspan {
 namespace {
 
-size_t at(int i) { return static_cast<size_t>(i); }
-
-constexpr double kProgress = 1 - 1e-12;
 // Rounding of the sums must not prove anything.
 constexpr double kSafe = 1 - 1e-12;
 
-class Search {
+class SplitSearch {
  public:
-  Search(const SplitProblem& problem, Split start, int64_t max_nodes)
+  SplitSearch(const SplitProblem& problem, Split start, int64_t max_nodes)
       : p_(problem), left_(max_nodes), order_(problem.group_load.size()), split_(start.size()) {
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(),
@@ -111,7 +110,7 @@ class Search {
 }  // namespace
 
 SplitResult best_split(const SplitProblem& problem, Split start, int64_t max_nodes) {
-  return Search(problem, std::move(start), max_nodes).run();
+  return SplitSearch(problem, std::move(start), max_nodes).run();
 }
 
 }  // namespace wingspan

@@ -9,11 +9,10 @@
 #include "eplb/bounds.h"
 #include "eplb/construct.h"
 #include "eplb/group_split.h"
+#include "eplb/share.h"
 
 namespace wingspan {
 namespace {
-
-size_t at(int i) { return static_cast<size_t>(i); }
 
 constexpr size_t kMostWays = 3000;
 constexpr size_t kMostTinyWays = 300;    // all of them solved fully, with nodes of tiny pools

@@ -8,13 +8,11 @@
 #include "eplb/construct.h"
 #include "eplb/local_search.h"
 #include "eplb/packing.h"
+#include "eplb/share.h"
 
 namespace wingspan {
 namespace {
 
-size_t at(int i) { return static_cast<size_t>(i); }
-
-constexpr double kProgress = 1 - 1e-12;
 constexpr double kWorthEvening = 0.9;
 constexpr int kMostForced = 12;
 

@@ -5,9 +5,6 @@
 namespace wingspan {
 namespace {
 
-// Less than this is rounding, not progress.
-constexpr double kProgress = 1 - 1e-12;
-
 double second_load(const Packing& packing, int busiest) {
   double load = 0;
   for (int rank = 0; rank < packing.ranks(); ++rank) {

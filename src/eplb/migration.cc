@@ -7,11 +7,10 @@
 
 #include "base/check.h"
 #include "eplb/assignment.h"
+#include "eplb/share.h"
 
 namespace wingspan {
 namespace {
-
-size_t at(int i) { return static_cast<size_t>(i); }
 
 // The experts of each rank, sorted.
 std::vector<std::vector<int>> sorted_hands(const Topology& t, std::span<const int> slots) {

@@ -5,11 +5,10 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "eplb/share.h"
 
 namespace wingspan {
 namespace {
-
-size_t at(int i) { return static_cast<size_t>(i); }
 
 constexpr size_t kMostRobustWindows = 32;
 constexpr int kMostRobustSteps = 400;

@@ -9,10 +9,17 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <span>
 #include <vector>
 
 namespace wingspan {
+
+// An expert, rank or slot as an index.
+inline size_t at(int i) { return static_cast<size_t>(i); }
+
+// Less than this is rounding, not progress.
+inline constexpr double kProgress = 1 - 1e-12;
 
 enum class Objective { kTokens, kActivated };
 

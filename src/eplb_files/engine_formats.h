@@ -3,6 +3,7 @@
 // Sources: docs/eplb-with-your-engine.md lists, for each engine, what writes and what reads these.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "eplb_files/torch_file.h"
 
 namespace wingspan {
+
+inline constexpr uint64_t kMostFileBytes = uint64_t{1} << 32;  // that a reader takes
 
 // Our own: wingspan-load files and the short forms.
 Expected<RecordedLoad> read_json_load(const Json& json, const std::string& where);

@@ -12,8 +12,6 @@
 namespace wingspan {
 namespace {
 
-constexpr uint64_t kMostBytes = uint64_t{1} << 32;
-
 constexpr std::array<std::pair<EplbFormat, std::string_view>, 8> kNames = {{
     {EplbFormat::kAuto, "auto"},
     {EplbFormat::kSglang, "sglang"},
@@ -76,7 +74,7 @@ Unexpected as_input(Error error) {
 }
 
 Expected<std::string> read_file(const Files& files, const std::string& path) {
-  auto text = files.read_text(path, kMostBytes);
+  auto text = files.read_text(path, kMostFileBytes);
   if (!text) return as_input(std::move(text).error());
   return text;
 }

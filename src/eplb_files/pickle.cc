@@ -11,8 +11,6 @@
 
 namespace wingspan {
 
-using Kind = PickleValue::Kind;
-
 // Runs the opcodes. Every opcode makes at most one value, and the number of values is bounded.
 class PickleMachine {
  public:
@@ -72,12 +70,12 @@ class PickleMachine {
     stack_.push_back(add(value));
     return {};
   }
-  Status push_integer(Kind kind, int64_t integer) { return push({kind, integer, 0, 0}); }
-  Status push_text(Kind kind, std::string_view text) {
+  Status push_integer(PickleKind kind, int64_t integer) { return push({kind, integer, 0, 0}); }
+  Status push_text(PickleKind kind, std::string_view text) {
     out_.texts_.emplace_back(text);
     return push({kind, 0, 0, static_cast<uint32_t>(out_.texts_.size() - 1)});
   }
-  Status push_list(Kind kind, std::vector<PickleId> items) {
+  Status push_list(PickleKind kind, std::vector<PickleId> items) {
     out_.lists_.push_back(std::move(items));
     return push({kind, 0, 0, static_cast<uint32_t>(out_.lists_.size() - 1)});
   }
@@ -108,7 +106,7 @@ class PickleMachine {
     return out;
   }
   // The list or dict on top of the stack.
-  Expected<std::vector<PickleId>*> target(Kind kind) {
+  Expected<std::vector<PickleId>*> target(PickleKind kind) {
     WS_ASSIGN(const PickleId id, top());
     const PickleValue& value = out_.values_[id];
     if (value.kind != kind) {
@@ -116,9 +114,10 @@ class PickleMachine {
     }
     return &out_.lists_[value.data];
   }
-  Status extend(Kind kind, const std::vector<PickleId>& items) {
+  Status extend(PickleKind kind, const std::vector<PickleId>& items) {
     WS_ASSIGN(auto* list, target(kind));
-    if (kind == Kind::kDict && items.size() % 2 != 0) return bad("the pickle has a key alone");
+    if (kind == PickleKind::kDict && items.size() % 2 != 0)
+      return bad("the pickle has a key alone");
     list->insert(list->end(), items.begin(), items.end());
     return {};
   }
@@ -174,7 +173,7 @@ Expected<bool> PickleMachine::plain(uint8_t opcode) {
     WS_RETURN_IF_ERROR(std::move(status));
     return true;
   };
-  const auto text = [&](Kind kind, size_t width) -> Expected<bool> {
+  const auto text = [&](PickleKind kind, size_t width) -> Expected<bool> {
     WS_ASSIGN(const uint64_t length, number(width));
     WS_ASSIGN(const auto content, take(length));
     return pushed(push_text(kind, content));
@@ -183,7 +182,7 @@ Expected<bool> PickleMachine::plain(uint8_t opcode) {
     WS_ASSIGN(const uint64_t raw, number(width));
     const auto value =
         is_signed ? static_cast<int64_t>(static_cast<int32_t>(raw)) : static_cast<int64_t>(raw);
-    return pushed(push_integer(Kind::kInt, value));
+    return pushed(push_integer(PickleKind::kInt, value));
   };
   switch (opcode) {
     case 0x80: {  // PROTO
@@ -199,9 +198,9 @@ Expected<bool> PickleMachine::plain(uint8_t opcode) {
     case 'N':
       return pushed(push({}));
     case 0x88:
-      return pushed(push_integer(Kind::kBool, 1));
+      return pushed(push_integer(PickleKind::kBool, 1));
     case 0x89:
-      return pushed(push_integer(Kind::kBool, 0));
+      return pushed(push_integer(PickleKind::kBool, 0));
     case 'K':
       return whole(1, false);
     case 'M':
@@ -214,68 +213,71 @@ Expected<bool> PickleMachine::plain(uint8_t opcode) {
       WS_ASSIGN(uint64_t raw, number(width));
       const auto shift = static_cast<int>(64 - 8 * width);
       const int64_t value = width == 0 ? 0 : static_cast<int64_t>(raw << shift) >> shift;
-      return pushed(push_integer(Kind::kInt, value));
+      return pushed(push_integer(PickleKind::kInt, value));
     }
     case 'G': {  // BINFLOAT, big-endian
       WS_ASSIGN(const uint64_t raw, number(8));
-      return pushed(push({Kind::kFloat, 0, std::bit_cast<double>(__builtin_bswap64(raw)), 0}));
+      return pushed(
+          push({PickleKind::kFloat, 0, std::bit_cast<double>(__builtin_bswap64(raw)), 0}));
     }
     case 'X':
-      return text(Kind::kText, 4);
+      return text(PickleKind::kText, 4);
     case 0x8c:
-      return text(Kind::kText, 1);
+      return text(PickleKind::kText, 1);
     case 0x8d:
-      return text(Kind::kText, 8);
+      return text(PickleKind::kText, 8);
     case 'B':
-      return text(Kind::kBytes, 4);
+      return text(PickleKind::kBytes, 4);
     case 'C':
-      return text(Kind::kBytes, 1);
+      return text(PickleKind::kBytes, 1);
     case 0x8e:
-      return text(Kind::kBytes, 8);
+      return text(PickleKind::kBytes, 8);
     default:
       return false;
   }
 }
 
 Expected<bool> PickleMachine::containers(uint8_t opcode) {
-  const auto made = [&](Kind kind, Expected<std::vector<PickleId>> items) -> Expected<bool> {
+  const auto made = [&](PickleKind kind, Expected<std::vector<PickleId>> items) -> Expected<bool> {
     if (!items) return Unexpected(std::move(items).error());
-    if (kind == Kind::kDict && items->size() % 2 != 0) return bad("the pickle has a key alone");
+    if (kind == PickleKind::kDict && items->size() % 2 != 0)
+      return bad("the pickle has a key alone");
     WS_RETURN_IF_ERROR(push_list(kind, *std::move(items)));
     return true;
   };
-  const auto extended = [&](Kind kind, Expected<std::vector<PickleId>> items) -> Expected<bool> {
+  const auto extended = [&](PickleKind kind,
+                            Expected<std::vector<PickleId>> items) -> Expected<bool> {
     if (!items) return Unexpected(std::move(items).error());
     WS_RETURN_IF_ERROR(extend(kind, *items));
     return true;
   };
   switch (opcode) {
     case ']':
-      return made(Kind::kList, std::vector<PickleId>{});
+      return made(PickleKind::kList, std::vector<PickleId>{});
     case '}':
-      return made(Kind::kDict, std::vector<PickleId>{});
+      return made(PickleKind::kDict, std::vector<PickleId>{});
     case ')':
-      return made(Kind::kTuple, std::vector<PickleId>{});
+      return made(PickleKind::kTuple, std::vector<PickleId>{});
     case 0x85:
-      return made(Kind::kTuple, pop_some(1));
+      return made(PickleKind::kTuple, pop_some(1));
     case 0x86:
-      return made(Kind::kTuple, pop_some(2));
+      return made(PickleKind::kTuple, pop_some(2));
     case 0x87:
-      return made(Kind::kTuple, pop_some(3));
+      return made(PickleKind::kTuple, pop_some(3));
     case 't':
-      return made(Kind::kTuple, pop_to_mark());
+      return made(PickleKind::kTuple, pop_to_mark());
     case 'l':
-      return made(Kind::kList, pop_to_mark());
+      return made(PickleKind::kList, pop_to_mark());
     case 'd':
-      return made(Kind::kDict, pop_to_mark());
+      return made(PickleKind::kDict, pop_to_mark());
     case 'a':
-      return extended(Kind::kList, pop_some(1));
+      return extended(PickleKind::kList, pop_some(1));
     case 'e':
-      return extended(Kind::kList, pop_to_mark());
+      return extended(PickleKind::kList, pop_to_mark());
     case 's':
-      return extended(Kind::kDict, pop_some(2));
+      return extended(PickleKind::kDict, pop_some(2));
     case 'u':
-      return extended(Kind::kDict, pop_to_mark());
+      return extended(PickleKind::kDict, pop_to_mark());
     default:
       return false;
   }
@@ -332,7 +334,7 @@ Status PickleMachine::objects(uint8_t opcode) {
     case 0x93: {  // STACK_GLOBAL
       WS_ASSIGN(const auto names, pop_some(2));
       for (const PickleId id : names) {
-        if (out_.values_[id].kind != Kind::kText) return bad("a global's name is not text");
+        if (out_.values_[id].kind != PickleKind::kText) return bad("a global's name is not text");
       }
       const std::string module = out_.text(out_.values_[names[0]]);
       const std::string name = out_.text(out_.values_[names[1]]);
@@ -383,20 +385,20 @@ Status PickleMachine::push_global(std::string_view module, std::string_view name
                     "executed",
                     printable(full)));
   }
-  return push_text(Kind::kGlobal, full);
+  return push_text(PickleKind::kGlobal, full);
 }
 
 Status PickleMachine::reduce() {
   WS_ASSIGN(const auto parts, pop_some(2));
   const PickleValue& callee = out_.values_[parts[0]];
   const PickleValue& arguments = out_.values_[parts[1]];
-  if (callee.kind != Kind::kGlobal || arguments.kind != Kind::kTuple) {
+  if (callee.kind != PickleKind::kGlobal || arguments.kind != PickleKind::kTuple) {
     return bad("the pickle calls something that is no allowed global");
   }
   const std::vector<PickleId> list = out_.items(arguments);
   if (out_.text(callee) == kOrderedDict) {
     if (!list.empty()) return bad("the pickle makes an OrderedDict with arguments: unsupported");
-    return push_list(Kind::kDict, {});
+    return push_list(PickleKind::kDict, {});
   }
   if (out_.text(callee) == kRebuild) return rebuild_tensor(list);
   return bad("the pickle calls " + out_.text(callee) + ", which is not allowed");
@@ -406,19 +408,20 @@ Status PickleMachine::reduce() {
 Status PickleMachine::build() {
   WS_RETURN_IF_ERROR(pop());
   WS_ASSIGN(const PickleId id, top());
-  if (out_.values_[id].kind == Kind::kDict) return {};
+  if (out_.values_[id].kind == PickleKind::kDict) return {};
   return bad("the pickle sets the state of an object: unsupported");
 }
 
 Expected<int64_t> PickleMachine::integer(PickleId id, const char* what) const {
   const PickleValue& value = out_.values_[id];
-  if (value.kind != Kind::kInt) return bad(fmt::format("a tensor's {} is not an integer", what));
+  if (value.kind != PickleKind::kInt)
+    return bad(fmt::format("a tensor's {} is not an integer", what));
   return value.integer;
 }
 
 Expected<std::vector<int64_t>> PickleMachine::integers(PickleId id, const char* what) const {
   const PickleValue& value = out_.values_[id];
-  if (value.kind != Kind::kTuple && value.kind != Kind::kList) {
+  if (value.kind != PickleKind::kTuple && value.kind != PickleKind::kList) {
     return bad(fmt::format("a tensor's {} is not a tuple", what));
   }
   std::vector<int64_t> out;
@@ -433,13 +436,13 @@ Expected<std::vector<int64_t>> PickleMachine::integers(PickleId id, const char* 
 Status PickleMachine::persistent_id() {
   WS_ASSIGN(const PickleId id, pop());
   const PickleValue& tuple = out_.values_[id];
-  if (tuple.kind != Kind::kTuple || out_.items(tuple).size() != 5) {
+  if (tuple.kind != PickleKind::kTuple || out_.items(tuple).size() != 5) {
     return bad("a persistent id is no storage of torch");
   }
   const std::vector<PickleId> parts = out_.items(tuple);
   const auto kind = [&](size_t i) { return out_.values_[parts[i]].kind; };
-  if (kind(0) != Kind::kText || out_.text(out_.values_[parts[0]]) != "storage" ||
-      kind(1) != Kind::kGlobal || kind(2) != Kind::kText) {
+  if (kind(0) != PickleKind::kText || out_.text(out_.values_[parts[0]]) != "storage" ||
+      kind(1) != PickleKind::kGlobal || kind(2) != PickleKind::kText) {
     return bad("a persistent id is no storage of torch");
   }
   PickleStorage storage;
@@ -454,12 +457,12 @@ Status PickleMachine::persistent_id() {
   }
   WS_ASSIGN(storage.elements, integer(parts[4], "storage size"));
   out_.storages_.push_back(std::move(storage));
-  return push({Kind::kStorage, 0, 0, static_cast<uint32_t>(out_.storages_.size() - 1)});
+  return push({PickleKind::kStorage, 0, 0, static_cast<uint32_t>(out_.storages_.size() - 1)});
 }
 
 // (storage, offset, shape, strides, requires_grad, hooks)
 Status PickleMachine::rebuild_tensor(const std::vector<PickleId>& arguments) {
-  if (arguments.size() < 6 || out_.values_[arguments[0]].kind != Kind::kStorage) {
+  if (arguments.size() < 6 || out_.values_[arguments[0]].kind != PickleKind::kStorage) {
     return bad("a tensor is rebuilt from something else than a storage");
   }
   PickleTensor tensor;
@@ -468,7 +471,7 @@ Status PickleMachine::rebuild_tensor(const std::vector<PickleId>& arguments) {
   WS_ASSIGN(tensor.shape, integers(arguments[2], "shape"));
   WS_ASSIGN(tensor.strides, integers(arguments[3], "strides"));
   out_.tensors_.push_back(std::move(tensor));
-  return push({Kind::kTensor, 0, 0, static_cast<uint32_t>(out_.tensors_.size() - 1)});
+  return push({PickleKind::kTensor, 0, 0, static_cast<uint32_t>(out_.tensors_.size() - 1)});
 }
 
 Expected<Pickle> Pickle::parse(std::string_view bytes, const std::string& where) {
@@ -476,16 +479,16 @@ Expected<Pickle> Pickle::parse(std::string_view bytes, const std::string& where)
 }
 
 const PickleId* Pickle::find(PickleId dict, std::string_view key) const {
-  if (values_[dict].kind != Kind::kDict) return nullptr;
+  if (values_[dict].kind != PickleKind::kDict) return nullptr;
   const auto& list = items(values_[dict]);
   for (size_t i = list.size(); i >= 2; i -= 2) {
     const PickleValue& candidate = values_[list[i - 2]];
-    if (candidate.kind == Kind::kText && text(candidate) == key) return &list[i - 1];
+    if (candidate.kind == PickleKind::kText && text(candidate) == key) return &list[i - 1];
   }
   return nullptr;
 }
 
-const char* Pickle::kind_name(PickleValue::Kind kind) {
+const char* Pickle::kind_name(PickleKind kind) {
   static constexpr std::array<const char*, 12> kNames = {
       "None", "bool",  "integer",    "float",  "text",    "bytes",
       "list", "tuple", "dictionary", "global", "storage", "tensor"};

@@ -39,6 +39,8 @@ struct PickleValue {
   uint32_t data = 0;    // index into texts, lists, storages or tensors
 };
 
+using PickleKind = PickleValue::Kind;
+
 struct PickleStorage {
   std::string type, key;  // "FloatStorage", "0"
   int64_t elements = 0;

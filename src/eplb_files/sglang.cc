@@ -10,7 +10,6 @@
 namespace wingspan {
 namespace {
 
-constexpr uint64_t kMostBytes = uint64_t{1} << 32;
 constexpr const char* kKnown = "none of the keys logical_count, records, physical_to_logical_map";
 
 RecordedLoad of_tables(std::vector<CountTable> tables) {
@@ -184,7 +183,7 @@ Expected<RecordedLoad> read_sglang_directory(const Files& files, const std::stri
   std::optional<RecordedLoad> all;
   for (const std::string& name : names) {
     const std::string path = directory + "/" + name;
-    WS_ASSIGN(auto bytes, files.read_text(path, kMostBytes));
+    WS_ASSIGN(auto bytes, files.read_text(path, kMostFileBytes));
     WS_ASSIGN(const auto file, TorchFile::open(std::move(bytes), path));
     if (const PickleId* list = file.pickle().find(file.pickle().root(), "records")) {
       WS_ASSIGN(const Records records, read_records(file, *list));

@@ -178,14 +178,13 @@ Expected<TorchTensor> TorchFile::tensor(const PickleTensor& tensor, const std::s
 
 // Lists of lists of numbers, all of one length a level, without recursion.
 Expected<TorchTensor> TorchFile::lists(PickleId id, const std::string& name) const {
-  using Kind = PickleValue::Kind;
   const auto bad = [&](const std::string& what) {
     return invalid_input(fmt::format("{} {}", name, what), where_,
                          "give a tensor or lists of numbers");
   };
   const auto is_list = [&](PickleId v) {
-    const Kind kind = pickle_.value(v).kind;
-    return kind == Kind::kList || kind == Kind::kTuple;
+    const PickleKind kind = pickle_.value(v).kind;
+    return kind == PickleKind::kList || kind == PickleKind::kTuple;
   };
   TorchTensor out;
   std::vector<PickleId> level{id};
@@ -204,16 +203,16 @@ Expected<TorchTensor> TorchFile::lists(PickleId id, const std::string& name) con
     level = std::move(next);
   }
   for (const PickleId v : level) {
-    out.is_real = out.is_real || pickle_.value(v).kind == Kind::kFloat;
+    out.is_real = out.is_real || pickle_.value(v).kind == PickleKind::kFloat;
   }
   for (const PickleId v : level) {
     const PickleValue& value = pickle_.value(v);
-    if (value.kind != Kind::kInt && value.kind != Kind::kFloat) {
+    if (value.kind != PickleKind::kInt && value.kind != PickleKind::kFloat) {
       return bad(fmt::format("holds a {}, not a number", Pickle::kind_name(value.kind)));
     }
     if (out.is_real) {
-      out.real.push_back(value.kind == Kind::kInt ? static_cast<double>(value.integer)
-                                                  : value.real);
+      out.real.push_back(value.kind == PickleKind::kInt ? static_cast<double>(value.integer)
+                                                        : value.real);
     } else {
       out.whole.push_back(value.integer);
     }
@@ -222,12 +221,11 @@ Expected<TorchTensor> TorchFile::lists(PickleId id, const std::string& name) con
 }
 
 Expected<TorchTensor> TorchFile::numbers(PickleId id, const std::string& name) const {
-  using Kind = PickleValue::Kind;
   switch (pickle_.value(id).kind) {
-    case Kind::kTensor:
+    case PickleKind::kTensor:
       return tensor(pickle_.tensor(id), name);
-    case Kind::kList:
-    case Kind::kTuple:
+    case PickleKind::kList:
+    case PickleKind::kTuple:
       return lists(id, name);
     default:
       return invalid_input(

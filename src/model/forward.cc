@@ -9,10 +9,7 @@
 namespace wingspan {
 namespace {
 
-constexpr int64_t kRowGrain = 16;    // rows of a row-wise op that are worth a thread
 constexpr int64_t kWaveRows = 1024;  // (token, expert) rows of a GroupGEMM wave
-
-size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
 RopeTable rope_table(const ModelConfig& config, int64_t positions) {
   const MlaConfig& c = config.mla;

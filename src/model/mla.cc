@@ -17,8 +17,6 @@ constexpr int64_t kSliceRows = 64;
 // the second-level cache.
 constexpr int64_t kTaskQueries = 64;
 
-size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
-
 }  // namespace
 
 MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCache& cache,

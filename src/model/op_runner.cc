@@ -12,7 +12,6 @@ namespace {
 
 // Below this many multiply-adds, waking the other threads costs more than they save.
 constexpr int64_t kSmallWork = 1 << 16;
-constexpr int64_t kRowGrain = 16;  // rows of a row-wise op that are worth a thread
 constexpr int64_t kFewRows = 16;
 
 // The fault of a scale that depends on the batch: rounds as if all rows shared one.

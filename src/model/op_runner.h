@@ -2,6 +2,7 @@
 // is split never changes a bit, since an output element has one chain whoever computes it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/pool.h"
@@ -12,6 +13,11 @@
 #include "tensor/buffer.h"
 
 namespace wingspan {
+
+inline constexpr int64_t kRowGrain = 16;  // rows of a row-wise op that are worth a thread
+
+// Bytes of `count` float32.
+inline size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
 class OpRunner {
  public:

@@ -10,9 +10,9 @@
 namespace wingspan {
 namespace {
 
-constexpr const char* kFormat = "wingspan-load";
-constexpr int64_t kVersion = 1;
-constexpr size_t kMaxBytes = size_t{1} << 30;
+constexpr const char* kLoadFormat = "wingspan-load";
+constexpr int64_t kLoadVersion = 1;
+constexpr size_t kMaxLoadBytes = size_t{1} << 30;
 
 using Matrix = std::vector<std::vector<int64_t>>;
 
@@ -112,12 +112,13 @@ Expected<LoadWindow> parse_window(const Json& json, const Load& load, const std:
 
 Expected<Load> parse_full(const JsonObject& file) {
   WS_ASSIGN(const std::string format, file.string("format"));
-  if (format != kFormat) {
-    return file.bad("format", fmt::format("is \"{}\", not \"{}\"", format.substr(0, 40), kFormat));
+  if (format != kLoadFormat) {
+    return file.bad("format",
+                    fmt::format("is \"{}\", not \"{}\"", format.substr(0, 40), kLoadFormat));
   }
   WS_ASSIGN(const int64_t version, file.integer("version", INT64_MIN, INT64_MAX));
-  if (version != kVersion) {
-    return file.bad("version", fmt::format("is {}; this program reads {}", version, kVersion));
+  if (version != kLoadVersion) {
+    return file.bad("version", fmt::format("is {}; this program reads {}", version, kLoadVersion));
   }
   Load load;
   WS_ASSIGN(load.model, file.string_or("model", ""));
@@ -184,7 +185,7 @@ Expected<Load> parse_short(const JsonObject& file) {
 }  // namespace
 
 Expected<Load> parse_load(std::string_view text, const std::string& where) {
-  WS_ASSIGN(const Json json, parse_json(text, where, {.max_bytes = kMaxBytes}));
+  WS_ASSIGN(const Json json, parse_json(text, where, {.max_bytes = kMaxLoadBytes}));
   WS_ASSIGN(const JsonObject file, JsonObject::from(json, where));
   WS_ASSIGN(auto load, file.has("format") ? parse_full(file) : parse_short(file));
   if (auto total = total_load(load); !total) {
@@ -196,7 +197,7 @@ Expected<Load> parse_load(std::string_view text, const std::string& where) {
 }
 
 Expected<Load> read_load(const Files& files, const std::string& path) {
-  WS_ASSIGN(const std::string text, files.read_text(path, kMaxBytes));
+  WS_ASSIGN(const std::string text, files.read_text(path, kMaxLoadBytes));
   return parse_load(text, path);
 }
 
@@ -204,7 +205,7 @@ std::string load_to_json(const Load& load) {
   const auto dumped = [](const OrderedJson& json) {
     return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   };
-  OrderedJson head = {{"format", kFormat}, {"version", kVersion}};
+  OrderedJson head = {{"format", kLoadFormat}, {"version", kLoadVersion}};
   if (!load.model.empty()) head["model"] = load.model;
   head["experts"] = load.experts;
   head["layers"] = load.layers;

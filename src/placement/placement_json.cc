@@ -9,19 +9,21 @@
 namespace wingspan {
 namespace {
 
-constexpr const char* kFormat = "wingspan-placement";
-constexpr int64_t kVersion = 1;
-constexpr size_t kMaxBytes = size_t{1} << 28;
+constexpr const char* kPlacementFormat = "wingspan-placement";
+constexpr int64_t kPlacementVersion = 1;
+constexpr size_t kMaxPlacementBytes = size_t{1} << 28;
 constexpr double kFinite = 1.7976931348623157e308;
 
 Status check_format(const JsonObject& file) {
   WS_ASSIGN(const std::string format, file.string("format"));
-  if (format != kFormat) {
-    return file.bad("format", fmt::format("is \"{}\", not \"{}\"", format.substr(0, 40), kFormat));
+  if (format != kPlacementFormat) {
+    return file.bad("format",
+                    fmt::format("is \"{}\", not \"{}\"", format.substr(0, 40), kPlacementFormat));
   }
   WS_ASSIGN(const int64_t version, file.integer("version", INT64_MIN, INT64_MAX));
-  if (version != kVersion) {
-    return file.bad("version", fmt::format("is {}; this program reads {}", version, kVersion));
+  if (version != kPlacementVersion) {
+    return file.bad("version",
+                    fmt::format("is {}; this program reads {}", version, kPlacementVersion));
   }
   return {};
 }
@@ -135,7 +137,7 @@ Unexpected in_file(Error error, const std::string& where) {
 }  // namespace
 
 Expected<Placement> parse_placement(std::string_view text, const std::string& where) {
-  WS_ASSIGN(const Json json, parse_json(text, where, {.max_bytes = kMaxBytes}));
+  WS_ASSIGN(const Json json, parse_json(text, where, {.max_bytes = kMaxPlacementBytes}));
   WS_ASSIGN(const JsonObject file, JsonObject::from(json, where));
   WS_RETURN_IF_ERROR(check_format(file));
   Placement out;
@@ -155,7 +157,7 @@ Expected<Placement> parse_placement(std::string_view text, const std::string& wh
 }
 
 Expected<Placement> read_placement(const Files& files, const std::string& path) {
-  WS_ASSIGN(const std::string text, files.read_text(path, kMaxBytes));
+  WS_ASSIGN(const std::string text, files.read_text(path, kMaxPlacementBytes));
   return parse_placement(text, path);
 }
 
@@ -214,7 +216,8 @@ std::string placement_to_json(const Placement& placement, const std::string& rea
   WS_CHECK(reports.empty() || reports.size() == placement.layers.size(), "{} reports, {} layers",
            reports.size(), placement.layers.size());
   const Topology& t = placement.topology;
-  OrderedJson head = {{"format", kFormat}, {"version", kVersion}, {"epoch", placement.epoch}};
+  OrderedJson head = {
+      {"format", kPlacementFormat}, {"version", kPlacementVersion}, {"epoch", placement.epoch}};
   if (!placement.model.empty()) head["model"] = placement.model;
   head["experts"] = t.experts;
   head["ranks"] = t.ranks();

@@ -3,20 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/quantile.h"
+
 namespace wingspan {
-namespace {
-
-// Linear between the sorted values.
-double quantile(std::vector<double> values, double q) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const double at = q * static_cast<double>(values.size() - 1);
-  const auto low = static_cast<size_t>(at);
-  const size_t high = std::min(low + 1, values.size() - 1);
-  return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
-}
-
-}  // namespace
 
 std::string accuracy_family(const PlanGpu& gpu, const PlanScenario& s) {
   if (s.phase == Phase::kPrefill) return "prefill";
@@ -55,9 +44,9 @@ AccuracySummary summarize(const std::vector<Comparison>& all, const std::string&
   if (rows.empty()) return out;
   out.bias /= out.rows;
   out.covered /= out.rows;
-  out.median = quantile(errors, 0.5);
-  out.p90 = quantile(errors, 0.9);
-  out.worst = quantile(errors, 1);
+  out.median = sample_quantile(errors, 0.5);
+  out.p90 = sample_quantile(errors, 0.9);
+  out.worst = sample_quantile(errors, 1);
   for (size_t i = 0; i < rows.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       const Comparison &a = *rows[i], &b = *rows[j];

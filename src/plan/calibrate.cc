@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/quantile.h"
+
 namespace wingspan {
 namespace {
 
@@ -36,23 +38,14 @@ Expected<StepRecord> parse_record(const JsonObject& o) {
   return r;
 }
 
-// Linear between the sorted values.
-double quantile(const std::vector<double>& sorted, double q) {
-  const double at = q * static_cast<double>(sorted.size() - 1);
-  const auto low = static_cast<size_t>(at);
-  const size_t high = std::min(low + 1, sorted.size() - 1);
-  return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
-}
-
 EngineFactor factor_of(const std::vector<FittedRecord>& records, Phase phase) {
   std::vector<double> logs;
   for (const FittedRecord& r : records) {
     if (r.record.phase == phase) logs.push_back(std::log(r.ratio()));
   }
   if (logs.empty()) return {};
-  std::sort(logs.begin(), logs.end());
-  return {static_cast<int>(logs.size()), std::exp(quantile(logs, 0.5)),
-          std::exp(quantile(logs, 0.1)), std::exp(quantile(logs, 0.9))};
+  return {static_cast<int>(logs.size()), std::exp(sample_quantile(logs, 0.5)),
+          std::exp(sample_quantile(logs, 0.1)), std::exp(sample_quantile(logs, 0.9))};
 }
 
 double predicted_ms(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,

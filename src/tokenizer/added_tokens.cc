@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "tokenizer/limits.h"
 #include "tokenizer/utf8.h"
 
 namespace wingspan {
 namespace {
 
-constexpr int64_t kMaxId = int64_t{1} << 24;
 constexpr size_t kMaxContent = 4096;
 
 bool word_before(std::string_view text, size_t at) {
@@ -35,7 +35,7 @@ size_t skip_spaces(std::string_view text, size_t at) {
 
 Expected<AddedToken> parse_token(const JsonObject& json) {
   AddedToken t;
-  WS_ASSIGN(int64_t id, json.integer("id", 0, kMaxId - 1));
+  WS_ASSIGN(int64_t id, json.integer("id", 0, kMaxTokenId - 1));
   t.id = static_cast<int32_t>(id);
   WS_ASSIGN(t.content, json.string("content"));
   if (t.content.empty() || t.content.size() > kMaxContent) {

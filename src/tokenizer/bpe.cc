@@ -5,12 +5,12 @@
 #include <algorithm>
 
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/limits.h"
 #include "tokenizer/utf8.h"
 
 namespace wingspan {
 namespace {
 
-constexpr int64_t kMaxId = int64_t{1} << 24;
 constexpr size_t kShortPiece = 24;  // symbols up to which a scan beats a heap
 constexpr uint64_t kEmpty = ~uint64_t{0};
 
@@ -73,7 +73,7 @@ Status Bpe::read_vocab(const JsonObject& model) {
   if (vocab.json().empty()) return model.bad("vocab", "is empty");
   std::vector<bool> taken;
   for (const auto& [token, value] : vocab.json().items()) {
-    WS_ASSIGN(int64_t id, vocab.integer(token, 0, kMaxId - 1));
+    WS_ASSIGN(int64_t id, vocab.integer(token, 0, kMaxTokenId - 1));
     const auto at = static_cast<size_t>(id);
     if (taken.size() <= at) taken.resize(std::max(at + 1, taken.size() * 2));
     if (taken[at]) return vocab.bad(token, fmt::format("has the id {} of another token", id));

@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/limits.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/utf8.h"
 
 namespace wingspan {
 namespace {
-
-constexpr int kMaxDepth = 8;
 
 // "<0x41>" -> 0x41, else −1.
 int byte_of(std::string_view token) {
@@ -65,7 +64,7 @@ class DecoderParser {
 
  private:
   Status add_sequence(const JsonObject& json, int depth) {
-    if (depth == kMaxDepth) return json.bad("type", "sequences are nested too deep");
+    if (depth == kMaxPipelineDepth) return json.bad("type", "sequences are nested too deep");
     if (!json.has("decoders") || !json.json().at("decoders").is_array()) {
       return json.bad("decoders", "must be an array");
     }

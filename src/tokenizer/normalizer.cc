@@ -6,12 +6,11 @@
 #include <cstdlib>
 #include <new>
 
+#include "tokenizer/limits.h"
 #include "tokenizer/utf8.h"
 
 namespace wingspan {
 namespace {
-
-constexpr int kMaxDepth = 8;
 
 bool is_ascii(const std::string& text) {
   return std::all_of(text.begin(), text.end(),
@@ -73,7 +72,7 @@ Expected<Normalizer> Normalizer::parse(const JsonObject& parent) {
 Status Normalizer::add(const JsonObject& json, int depth) {
   WS_ASSIGN(std::string type, json.string("type"));
   if (type == "Sequence") {
-    if (depth == kMaxDepth) return json.bad("type", "sequences are nested too deep");
+    if (depth == kMaxPipelineDepth) return json.bad("type", "sequences are nested too deep");
     if (!json.has("normalizers") || !json.json().at("normalizers").is_array()) {
       return json.bad("normalizers", "must be an array");
     }

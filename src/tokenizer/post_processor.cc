@@ -2,10 +2,11 @@
 
 #include <string>
 
+#include "tokenizer/limits.h"
+
 namespace wingspan {
 namespace {
 
-constexpr int kMaxDepth = 8;
 constexpr size_t kMaxPieces = 64;
 
 Expected<JsonObject> item_of(const JsonObject& parent, const char* key, size_t index) {
@@ -39,7 +40,7 @@ Status PostProcessor::add(const JsonObject& json, int depth) {
   if (type != "Sequence") {
     return json.bad("type", "the post-processor \"" + type + "\" is not supported");
   }
-  if (depth == kMaxDepth) return json.bad("type", "sequences are nested too deep");
+  if (depth == kMaxPipelineDepth) return json.bad("type", "sequences are nested too deep");
   if (!json.has("processors") || !json.json().at("processors").is_array()) {
     return json.bad("processors", "must be an array");
   }

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "tokenizer/limits.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/utf8.h"
 
 namespace wingspan {
 namespace {
 
-constexpr int kMaxDepth = 8;
 // What ByteLevel cuts by with use_regex (GPT-2).
 constexpr const char* kGpt2 =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
@@ -39,7 +39,7 @@ Status PreTokenizer::add(const JsonObject& json, int depth) {
   if (type != "Sequence") {
     return json.bad("type", "the pre-tokenizer \"" + type + "\" is not supported");
   }
-  if (depth == kMaxDepth) return json.bad("type", "sequences are nested too deep");
+  if (depth == kMaxPipelineDepth) return json.bad("type", "sequences are nested too deep");
   if (!json.has("pretokenizers") || !json.json().at("pretokenizers").is_array()) {
     return json.bad("pretokenizers", "must be an array");
   }

@@ -18,8 +18,6 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-std::string wren() { return source_path("models/wren"); }
-
 Json run_json(std::vector<std::string> arguments) {
   arguments.push_back("--json");
   const Finished f = run_wingspan(std::move(arguments));

@@ -13,8 +13,6 @@
 namespace wingspan::test {
 namespace {
 
-std::string wren() { return source_path("models/wren"); }
-
 void expect_error(const std::vector<std::string>& arguments, int code,
                   const std::string& mentions) {
   const Finished f = run_wingspan(arguments);

@@ -12,12 +12,6 @@
 namespace wingspan {
 namespace {
 
-std::vector<const Kernels*> tables() {
-  std::vector<const Kernels*> out = all_kernels();
-  if (const Kernels* table = emulated_avx512()) out.push_back(table);
-  return out;
-}
-
 class LinearVariants : public ::testing::TestWithParam<const Kernels*> {
  protected:
   const Kernels& ref() const { return **choose_kernels("reference"); }
@@ -138,7 +132,7 @@ TEST_P(LinearVariants, EveryFp8CodeAndExtremeRows) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, LinearVariants, ::testing::ValuesIn(tables()),
+INSTANTIATE_TEST_SUITE_P(Kinds, LinearVariants, ::testing::ValuesIn(tested_kernels()),
                          [](const auto& param) {
                            std::string name =
                                std::string(param.param->name) + "_" + param.param->variant;

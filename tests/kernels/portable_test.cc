@@ -135,17 +135,14 @@ TEST_P(Variants, MlaAttention) {
   }
 }
 
-std::vector<const Kernels*> tables() {
-  std::vector<const Kernels*> out = all_kernels();
-  if (const Kernels* table = emulated_avx512()) out.push_back(table);
-  return out;
-}
-
-INSTANTIATE_TEST_SUITE_P(Isa, Variants, ::testing::ValuesIn(tables()), [](const auto& param) {
-  std::string name = std::string(param.param->name) + "_" + param.param->variant;
-  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Isa, Variants, ::testing::ValuesIn(tested_kernels()),
+                         [](const auto& param) {
+                           std::string name =
+                               std::string(param.param->name) + "_" + param.param->variant;
+                           for (char& c : name)
+                             c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace wingspan
