@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "eplb/construct.h"
+#include "eplb/excess_step.h"
 #include "eplb/local_search.h"
 #include "eplb/packing.h"
 #include "eplb/share.h"
@@ -24,8 +25,26 @@ class PoolFrontier {
       : options_(options),
         origin_(current.begin(), current.end()),
         packing_(shares, rank_slots, current),
-        usable_ranks_(usable_ranks(rank_slots)) {
+        usable_ranks_(usable_ranks(rank_slots)),
+        steps_(packing_, origin_, usable_ranks_, options.target) {
     points_.push_back({0, packing_.max_load(), origin_});
+  }
+
+  // The best of all placements that differ in one slot: a lower cost needs a change at the busiest
+  // rank, of a slot of its own or of the replicas of an expert that it holds; all of them are
+  // tried.
+  std::vector<FrontierPoint> run_single() {
+    const int busiest = packing_.busiest(), first = packing_.first_slot(busiest),
+              end = packing_.end_slot(busiest);
+    single_cost_ = packing_.max_load() * kProgress;
+    for (int slot = 0; slot < packing_.slots(); ++slot) {
+      if (slot >= first && slot < end) {
+        for (int e = 0; e < packing_.experts(); ++e) try_single(slot, e);
+      } else {
+        for (int s = first; s < end; ++s) try_single(slot, packing_.expert(s));
+      }
+    }
+    return std::move(points_);
   }
 
   // Steps that lower the busiest rank most for each slot, however little the others gain: best
@@ -47,7 +66,7 @@ class PoolFrontier {
       for (const Step& step :
            {finder.best_replace(rank, limit, 0), finder.best_swap(rank, limit, 0)}) {
         if (step.kind == Step::Kind::kNone) continue;
-        const int more = extra_moves(step);
+        const int more = steps_.extra_moves(step);
         if (moves_ + more > options_.most_moves) continue;
         // Where several ranks are as busy, the touched ones count.
         const double gain = load - std::max(step.load, std::min(others, load * kProgress));
@@ -57,7 +76,7 @@ class PoolFrontier {
         best = step;
       }
       if (best.kind == Step::Kind::kNone) break;
-      moves_ += extra_moves(best);
+      moves_ += steps_.extra_moves(best);
       apply(best, packing_);
       record();
     }
@@ -73,13 +92,13 @@ class PoolFrontier {
     for (int steps = 0; steps < most_steps; ++steps) {
       const int rank = packing_.busiest();
       if (packing_.load(rank) <= options_.target) break;
-      Step step = next_step(rank);
+      Step step = steps_.best(rank, options_.most_moves - moves_);
       if (step.kind == Step::Kind::kNone) {
         if (++forced > kMostForced) break;
         step = even_replicas();
         if (step.kind == Step::Kind::kNone) break;
       }
-      moves_ += extra_moves(step);
+      moves_ += steps_.extra_moves(step);
       if (moves_ > options_.most_moves) break;
       apply(step, packing_);
       if (record()) forced = 0;
@@ -89,102 +108,30 @@ class PoolFrontier {
   }
 
  private:
-  // Slots that would differ from the origin in addition.
-  int extra_moves(const Step& step) const {
-    const auto differs = [&](int slot, int expert) { return expert != origin_[at(slot)] ? 1 : 0; };
-    const auto change = [&](int slot, int expert) {
-      return differs(slot, expert) - differs(slot, packing_.expert(slot));
-    };
-    if (step.kind == Step::Kind::kReplace) return change(step.slot, step.other);
-    return change(step.slot, packing_.expert(step.other)) +
-           change(step.other, packing_.expert(step.slot));
-  }
-
-  // What the part of a load above the target weighs: steps lower the sum of this over ranks, so one
-  // may raise a rank that has room, or even one that has none, for a greater good.
-  double excess(double load) const {
-    const double over = std::max(0.0, load - options_.target);
-    return over * over;
-  }
-
-  double swap_gain(int a, int b) const {
-    const double la = packing_.load(packing_.rank_of(a)), lb = packing_.load(packing_.rank_of(b));
-    const double shift = packing_.weight(a) - packing_.weight(b);
-    return excess(la) + excess(lb) - excess(la - shift) - excess(lb + shift);
-  }
-
-  double replace_gain(int slot, int expert) const {
-    const int old = packing_.expert(slot), home = packing_.rank_of(slot);
-    const double rise = packing_.share_with(old, -1) - packing_.share(old);
-    const double fall = packing_.share(expert) - packing_.share_with(expert, 1);
-    const double load = packing_.load(home);
-    double gain =
-        excess(load) - excess(load - packing_.weight(slot) + packing_.share(expert) - fall);
-    for (int s = packing_.first_of(old); s >= 0; s = packing_.next_of(s)) {
-      if (s == slot) continue;
-      const int rank = packing_.rank_of(s);
-      const double now = packing_.load(rank);
-      const double after = now + rise - (packing_.holds(rank, expert) ? fall : 0);
-      gain += excess(now) - excess(after);
-    }
-    for (int s = packing_.first_of(expert); s >= 0; s = packing_.next_of(s)) {
-      const int rank = packing_.rank_of(s);
-      if (packing_.holds(rank, old)) continue;  // counted above
-      const double now = packing_.load(rank);
-      gain += excess(now) - excess(now - fall);
-    }
-    return gain;
-  }
-
-  // Whether rules 2 and 3 let the slot's expert go: one with more replicas than ranks must stay on
-  // every rank.
-  bool may_leave(int slot) const {
-    const int old = packing_.expert(slot);
-    if (packing_.replicas(old) <= usable_ranks_) return packing_.replicas(old) > 1;
-    for (int s = packing_.first_of(old); s >= 0; s = packing_.next_of(s)) {
-      if (s != slot && packing_.rank_of(s) == packing_.rank_of(slot)) return true;
-    }
-    return false;
-  }
-
-  bool may_replace(int slot, int expert) const {
-    return packing_.expert(slot) != expert && packing_.replicas(packing_.expert(slot)) > 1 &&
-           !packing_.holds(packing_.rank_of(slot), expert) && may_leave(slot);
-  }
-
-  // The step at `rank` that lowers the excess most for each slot that it changes.
-  Step next_step(int rank) const {
-    Step best;
-    double best_rate = excess(packing_.load(rank)) * 1e-9;
-    const auto offer = [&](const Step& step, double gain) {
-      const int more = extra_moves(step);
-      const double rate = gain / std::max(0.5, static_cast<double>(more));
-      if (rate <= best_rate || moves_ + more > options_.most_moves) return;
-      best_rate = rate;
-      best = step;
-    };
-    for (int a = packing_.first_slot(rank); a < packing_.end_slot(rank); ++a) {
-      const int expert = packing_.expert(a);
-      for (int b = 0; b < packing_.slots(); ++b) {
-        const int other = packing_.rank_of(b);
-        if (other == rank) continue;
-        if (packing_.replicas(packing_.expert(b)) > 1 && may_replace(b, expert)) {
-          offer({Step::Kind::kReplace, b, expert, 0}, replace_gain(b, expert));
-        }
-        if (packing_.weight(b) >= packing_.weight(a)) continue;
-        const double gain = swap_gain(a, b);
-        if (gain <= 0.5 * best_rate || packing_.holds(other, expert) ||
-            packing_.holds(rank, packing_.expert(b))) {
-          continue;
-        }
-        offer({Step::Kind::kSwap, a, b, 0}, gain);
-      }
-      if (packing_.replicas(expert) < 2) continue;
-      for (int e = 0; e < packing_.experts(); ++e) {
-        if (may_replace(a, e)) offer({Step::Kind::kReplace, a, e, 0}, replace_gain(a, e));
+  // Rule 3 allows a second replica on a rank once every rank has one.
+  bool everywhere(int expert) const {
+    for (int rank = 0; rank < packing_.ranks(); ++rank) {
+      if (packing_.first_slot(rank) < packing_.end_slot(rank) && !packing_.holds(rank, expert)) {
+        return false;
       }
     }
-    return best;
+    return true;
+  }
+
+  void try_single(int slot, int expert) {
+    if (packing_.expert(slot) == expert || !steps_.may_leave(slot)) return;
+    if (!packing_.holds(packing_.rank_of(slot), expert)) {
+      const double least = StepFinder(packing_, -1).replaced_load(slot, expert, single_cost_);
+      if (least >= single_cost_) return;
+    } else if (!everywhere(expert)) {
+      return;
+    }
+    Packing changed = packing_;
+    changed.replace(slot, expert);
+    if (changed.max_load() >= single_cost_) return;
+    single_cost_ = changed.max_load();
+    points_.resize(1);
+    points_.push_back({1, single_cost_, changed.slot_to_expert()});
   }
 
   bool fits(int rank, double limit) const { return packing_.load(rank) <= limit; }
@@ -212,7 +159,7 @@ class PoolFrontier {
 
   void restore(int slot, double limit) {
     const int now = packing_.expert(slot), old = origin_[at(slot)];
-    if (now == old || !may_replace(slot, old)) return;
+    if (now == old || !steps_.may_replace(slot, old)) return;
     packing_.replace(slot, old);
     if (packing_.max_load() > limit) packing_.replace(slot, now);
   }
@@ -220,7 +167,7 @@ class PoolFrontier {
   void exchange_back(int a, int b, double limit) {
     const int ea = packing_.expert(a), eb = packing_.expert(b);
     const int ra = packing_.rank_of(a), rb = packing_.rank_of(b);
-    if (ea == eb || extra_moves({Step::Kind::kSwap, a, b, 0}) >= 0) return;
+    if (ea == eb || steps_.extra_moves({Step::Kind::kSwap, a, b, 0}) >= 0) return;
     if (ra != rb && (packing_.holds(ra, eb) || packing_.holds(rb, ea))) return;
     packing_.swap_slots(a, b);
     if (!fits(ra, limit) || !fits(rb, limit)) packing_.swap_slots(a, b);
@@ -230,7 +177,7 @@ class PoolFrontier {
     while (true) {
       const Step step = even_replicas();
       if (step.kind == Step::Kind::kNone || packing_.share(step.other) <= cap) return;
-      const int moves = moves_ + extra_moves(step);
+      const int moves = moves_ + steps_.extra_moves(step);
       if (moves > options_.most_moves) return;
       moves_ = moves;
       apply(step, packing_);
@@ -255,7 +202,7 @@ class PoolFrontier {
     Step out;
     for (int s = packing_.first_of(spare); s >= 0; s = packing_.next_of(s)) {
       const int rank = packing_.rank_of(s);
-      if (packing_.holds(rank, most) || !may_leave(s)) continue;
+      if (packing_.holds(rank, most) || !steps_.may_leave(s)) continue;
       const double load = packing_.load(rank) - packing_.weight(s);
       if (out.kind == Step::Kind::kNone || load < out.load) {
         out = {Step::Kind::kReplace, s, most, load};
@@ -277,7 +224,9 @@ class PoolFrontier {
   std::vector<int> origin_;
   Packing packing_;
   int usable_ranks_;
+  ExcessSteps steps_;
   int moves_ = 0;
+  double single_cost_ = 0;  // of run_single
   std::vector<FrontierPoint> points_;
 };
 
@@ -298,6 +247,10 @@ std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const in
   const double cap = choose_replicas(shares, rank_slots).largest * options.evening;
   auto points = PoolFrontier(shares, rank_slots, current, options).run(cap);
   if (!options.thorough) return points;
+  if (options.most_moves < 1) return points;
+  for (auto& point : PoolFrontier(shares, rank_slots, current, options).run_single()) {
+    points.push_back(std::move(point));
+  }
   const int most = std::min(options.most_moves, std::max(2, points.back().moves));
   for (int moves = 1;; moves = std::min(2 * moves, most)) {
     FrontierOptions fewer = options;

@@ -44,7 +44,6 @@ Step StepFinder::best_swap(int rank, double limit, double enough) const {
   return best;
 }
 
-// The largest load that replacing leaves among the touched ranks; `limit` as soon as it is reached.
 double StepFinder::replaced_load(int slot, int expert, double limit) const {
   const int old = packing_.expert(slot), home = packing_.rank_of(slot);
   const double rise = packing_.share_with(old, -1) - packing_.share(old);

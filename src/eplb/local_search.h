@@ -25,10 +25,12 @@ class StepFinder {
   // `enough` is taken at once. kNone: there is none.
   Step best_swap(int rank, double limit, double enough) const;
   Step best_replace(int rank, double limit, double enough) const;
+  // The largest load among the ranks that a replacement touches, which the slot's rank must not
+  // hold yet; any value ≥ `limit` as soon as it is known to reach it.
+  double replaced_load(int slot, int expert, double limit) const;
 
  private:
   bool movable(int slot) const { return packing_.expert(slot) != filler_; }
-  double replaced_load(int slot, int expert, double limit) const;
   void try_replace(int slot, int expert, Step& best) const;
 
   const Packing& packing_;

@@ -17,6 +17,7 @@ Packing::Packing(const ShareModel& shares, std::span<const int> rank_slots,
       weight_(slot_to_expert.size()),
       head_(index(shares.experts()), -1),
       replicas_(index(shares.experts())),
+      held_(index(shares.experts())),
       share_(index(shares.experts())),
       load_(rank_slots.size()) {
   std::partial_sum(rank_slots.begin(), rank_slots.end(), first_.begin() + 1);
@@ -38,6 +39,7 @@ void Packing::link(int slot, int expert) {
   next_[index(slot)] = head_[index(expert)];
   head_[index(expert)] = slot;
   ++replicas_[index(expert)];
+  held_[index(expert)] |= bit(rank_of(slot));
 }
 
 void Packing::unlink(int slot) {
@@ -46,6 +48,9 @@ void Packing::unlink(int slot) {
   while (*at != slot) at = &next_[index(*at)];
   *at = next_[index(slot)];
   --replicas_[index(expert)];
+  uint64_t held = 0;
+  for (int s = first_of(expert); s >= 0; s = next_of(s)) held |= bit(rank_of(s));
+  held_[index(expert)] = held;
 }
 
 void Packing::refresh_rank(int rank) {

@@ -3,6 +3,7 @@
 // ranks are numbered within the pool.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -39,13 +40,20 @@ class Packing {
   // The expert's slots, as a chain: first_of(e), next_of(s), …, −1.
   int first_of(int expert) const { return head_[index(expert)]; }
   int next_of(int slot) const { return next_[index(slot)]; }
-  // O(replicas of the expert).
+  // O(1) for up to 64 ranks, else mostly so.
   bool holds(int rank, int expert) const {
+    if ((held_[index(expert)] & bit(rank)) == 0) return false;
+    if (ranks() <= 64) return true;
     for (int s = head_[index(expert)]; s >= 0; s = next_[index(s)]) {
       if (rank_of_[index(s)] == rank) return true;
     }
     return false;
   }
+
+  // The ranks that hold the expert, modulo 64, as bits.
+  uint64_t held(int expert) const { return held_[index(expert)]; }
+  // Whether no rank can hold both; false may be wrong where there are more than 64 ranks.
+  bool apart(int a, int b) const { return (held_[index(a)] & held_[index(b)]) == 0; }
 
   // Loads are summed anew from the slots of the ranks that change, so they never drift.
   void swap_slots(int a, int b);
@@ -60,6 +68,7 @@ class Packing {
 
  private:
   static size_t index(int i) { return static_cast<size_t>(i); }
+  static uint64_t bit(int rank) { return uint64_t{1} << (static_cast<unsigned>(rank) % 64U); }
   void unlink(int slot);
   void link(int slot, int expert);
   void refresh_expert(int expert);
@@ -70,6 +79,7 @@ class Packing {
   std::vector<int> expert_, rank_of_, next_;  // [slots]
   std::vector<double> weight_;                // [slots]
   std::vector<int> head_, replicas_;          // [experts]
+  std::vector<uint64_t> held_;                // [experts]: the ranks that hold it, modulo 64
   std::vector<double> share_;                 // [experts]
   std::vector<double> load_;                  // [ranks]
 };

@@ -152,26 +152,18 @@ TEST(Change, KeepsWithinTheBudgetAndMoreMovesAreNeverWorse) {
   }
 }
 
-// The best of all placements that differ in at most one slot, by trying each.
-TEST(Frontier, OneMoveIsAlmostAlwaysTheBestOneMove) {
-  int checked = 0, reached_best = 0;
-  for (uint64_t seed = 0; seed < 400; ++seed) {
+// Against all placements that differ in at most one slot.
+TEST(Frontier, OneMoveIsTheBestOneMove) {
+  int improved = 0;
+  for (uint64_t seed = 0; seed < 1500; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(seed, 15);
     const auto instance = test::random_instance(rng, 16, 6);
     const Topology& t = instance.topology;
-    if (t.grouped()) continue;
     const auto from = fast_plan(t, instance.load);
     const auto load = test::random_load(rng, t.experts);
-    FrontierOptions options;
-    options.thorough = true;
-    double best = largest(t, from, load);
-    // Where several ranks are as busy, one move rarely helps, and the search takes what helps one.
-    const auto costs = rank_costs(t, from, ShareModel(load));
-    if (std::count_if(costs.begin(), costs.end(),
-                      [&](double c) { return c >= best * (1 - 1e-9); }) > 1) {
-      continue;
-    }
+    const double unchanged = largest(t, from, load);
+    double best = unchanged;
     for (size_t s = 0; s < from.size(); ++s) {
       for (int e = 0; e < t.experts; ++e) {
         auto slots = from;
@@ -179,20 +171,16 @@ TEST(Frontier, OneMoveIsAlmostAlwaysTheBestOneMove) {
         if (obeys_rules(t, slots)) best = std::min(best, largest(t, slots, load));
       }
     }
+    FrontierOptions options;
+    options.thorough = true;
     double reached = std::numeric_limits<double>::infinity();
     for (const FrontierPoint& p : layer_frontier(t, load, from, options)) {
       if (p.moves <= 1) reached = std::min(reached, p.cost);
     }
-    std::vector<int> replicas(static_cast<size_t>(t.experts));
-    for (const int e : from) ++replicas[static_cast<size_t>(e)];
-    // One replica more than ranks is allowed, but never looked for.
-    const auto usable = t.ranks() - std::count(t.rank_slots.begin(), t.rank_slots.end(), 0);
-    if (*std::max_element(replicas.begin(), replicas.end()) >= usable) continue;
-    ++checked;
-    reached_best += reached <= best * (1 + 1e-9);
+    ASSERT_LE(reached, best * (1 + 1e-9)) << "unchanged " << unchanged;
+    improved += best < unchanged * (1 - 1e-9) ? 1 : 0;
   }
-  EXPECT_GT(checked, 60);
-  EXPECT_GE(reached_best, checked * 95 / 100) << reached_best << " of " << checked;
+  EXPECT_GT(improved, 400);
 }
 
 TEST(Change, WhatMovesMustPay) {
