@@ -9,6 +9,7 @@ void add_lab_command(CLI::App& app, Command& selected) {
   add_lab_route(*lab, selected);
   add_lab_eplb(*lab, selected);
   add_lab_width(*lab, selected);
+  add_lab_throughput(*lab, selected);
 }
 
 }  // namespace wingspan

@@ -6,6 +6,7 @@
 
 #include "cli/console.h"
 #include "cli/verify_run.h"
+#include "cli/width_run.h"
 #include "eplb/plan.h"
 
 namespace wingspan {
@@ -64,21 +65,6 @@ Expected<ServedLoad> run_with(SessionSetup setup, const std::shared_ptr<const Mo
         return {};
       }));
   return run;
-}
-
-Expected<Placement> plan_for(const Load& load, int ranks, int redundant, LoadMatrix& rows) {
-  WS_ASSIGN(const auto counts, total_load(load));
-  for (const auto& row : counts) rows.emplace_back(row.begin(), row.end());
-  Placement out;
-  out.topology.experts = load.experts;
-  out.topology.rank_slots = even_rank_slots(load.experts + redundant, ranks);
-  out.epoch = 1;
-  const auto plans = plan_layers(out.topology, rows, {});
-  for (size_t l = 0; l < plans.size(); ++l) {
-    out.layers.push_back({load.layers[l], plans[l].slot_to_expert});
-  }
-  WS_RETURN_IF_ERROR(out.validate());
-  return out;
 }
 
 double rank_loads_of(const Placement& placement, const LoadMatrix& rows,
@@ -141,7 +127,7 @@ Expected<MovedTokens> run_moved_tokens(const std::string& model, int ranks, int 
   out.before = contiguous_placement(setup.config.moe.router.experts, layers, ranks);
   WS_ASSIGN(const ServedLoad first, run_with(setup, host, out.before, requests));
   LoadMatrix rows;
-  WS_ASSIGN(out.after, plan_for(first.load, ranks, redundant, rows));
+  WS_ASSIGN(out.after, placement_for(first.load, ranks, redundant, &rows));
   WS_ASSIGN(const ServedLoad second, run_with(setup, host, out.after, requests));
   out.balancedness_before = rank_loads_of(out.before, rows, out.rank_load_before);
   out.balancedness_after = rank_loads_of(out.after, rows, out.rank_load_after);

@@ -76,6 +76,26 @@ Expected<PlanConstants> plan_constants(const std::string& path, std::vector<Cons
   return parse_constants(rows, notes);
 }
 
+Status use_dtypes(const std::string& name, const PlanModel& model, const PlanGpu& gpu,
+                  PlanScenario& s) {
+  const bool mxfp4 = model.name.find("gpt-oss") != std::string::npos;
+  std::string dtype = name;
+  if (dtype == "auto") dtype = gpu.fp4 > 0 || mxfp4 ? "fp4" : gpu.fp8 > 0 ? "fp8" : "bf16";
+  if (dtype == "fp8" && gpu.fp8 <= 0) {
+    return invalid_input(gpu.name + " has no FP8 units", "--dtype", "use bf16 or auto");
+  }
+  s.attention = dtype == "bf16" || mxfp4 ? PlanDType::kBf16 : PlanDType::kFp8;
+  s.kv = dtype == "bf16" || gpu.fp8 <= 0 ? PlanDType::kBf16 : PlanDType::kFp8;
+  s.combine = PlanDType::kBf16;
+  if (dtype == "fp4") {
+    s.experts = mxfp4 ? PlanDType::kMxfp4 : PlanDType::kNvfp4;
+    s.dispatch = gpu.fp4 > 0 && !mxfp4 ? PlanDType::kNvfp4 : PlanDType::kFp8;
+  } else {
+    s.experts = s.dispatch = dtype == "fp8" ? PlanDType::kFp8 : PlanDType::kBf16;
+  }
+  return {};
+}
+
 Expected<ScenarioInput> plan_scenario(const std::string& path, const PlanModel& model) {
   const std::string where = path == "-" ? "stdin" : path;
   std::string text;

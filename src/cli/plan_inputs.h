@@ -23,6 +23,11 @@ Expected<std::vector<TableRow>> measurement_rows();
 Expected<PlanConstants> plan_constants(const std::string& path,
                                        std::vector<ConstantNote>* notes = nullptr);
 
+// Sets the dtypes in which published deployments of such hardware run: "fp4", "fp8", "bf16", or
+// "auto", the narrowest that the GPU has units for.
+Status use_dtypes(const std::string& name, const PlanModel& model, const PlanGpu& gpu,
+                  PlanScenario& s);
+
 struct ScenarioInput {
   PlanScenario scenario;
   std::vector<std::string> assumptions;

@@ -11,27 +11,6 @@
 namespace wingspan {
 namespace {
 
-// Formats in which published deployments of such hardware run.
-Status set_dtypes(const SearchOptions& o, const PlanModel& model, const PlanGpu& gpu,
-                  PlanScenario& s) {
-  const bool mxfp4 = model.name.find("gpt-oss") != std::string::npos;
-  std::string dtype = o.dtype;
-  if (dtype == "auto") dtype = gpu.fp4 > 0 || mxfp4 ? "fp4" : gpu.fp8 > 0 ? "fp8" : "bf16";
-  if (dtype == "fp8" && gpu.fp8 <= 0) {
-    return invalid_input(gpu.name + " has no FP8 units", "--dtype", "use bf16 or auto");
-  }
-  s.attention = dtype == "bf16" || mxfp4 ? PlanDType::kBf16 : PlanDType::kFp8;
-  s.kv = dtype == "bf16" || gpu.fp8 <= 0 ? PlanDType::kBf16 : PlanDType::kFp8;
-  s.combine = PlanDType::kBf16;
-  if (dtype == "fp4") {
-    s.experts = mxfp4 ? PlanDType::kMxfp4 : PlanDType::kNvfp4;
-    s.dispatch = gpu.fp4 > 0 && !mxfp4 ? PlanDType::kNvfp4 : PlanDType::kFp8;
-  } else {
-    s.experts = s.dispatch = dtype == "fp8" ? PlanDType::kFp8 : PlanDType::kBf16;
-  }
-  return {};
-}
-
 Expected<Balancing> balancing_of(const std::string& name) {
   for (const Balancing b : {Balancing::kNone, Balancing::kUntuned, Balancing::kStatic,
                             Balancing::kOnline, Balancing::kPerfect}) {
@@ -115,7 +94,7 @@ Expected<SearchInputs> search_inputs(const SearchOptions& o, int gpus) {
   base.osl = o.osl;
   base.cached_fraction = o.cached_fraction;
   WS_ASSIGN(base.balancing, balancing_of(o.eplb));
-  WS_RETURN_IF_ERROR(set_dtypes(o, model, gpu, base));
+  WS_RETURN_IF_ERROR(use_dtypes(o.dtype, model, gpu, base));
   WS_ASSIGN(ImbalanceOf imbalance, imbalance_of(o.load, model));
   WS_ASSIGN(const std::vector<double> accepted, acceptance(o, model));
   SearchInputs in;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/rng.h"
+#include "eplb/plan.h"
 
 namespace wingspan {
 
@@ -40,14 +41,18 @@ Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const Mod
                              int ranks, const std::vector<Request>& requests, int64_t load_window) {
   SessionSetup loopback = base;
   loopback.mpi = false;
-  const SessionSetup setup = width_setup(loopback, ranks);
-  const auto layers = base.config.moe_layers();
+  return run_placed(width_setup(loopback, ranks), std::move(host), requests, load_window);
+}
+
+Expected<WidthRun> run_placed(const SessionSetup& setup, std::shared_ptr<const ModelHost> host,
+                              const std::vector<Request>& requests, int64_t load_window) {
+  const auto layers = setup.config.moe_layers();
   WidthRun out;
   RunOptions run;
   run.load_window_steps = load_window;
-  out.ranks = ranks;
+  out.ranks = setup.ranks;
   WS_RETURN_IF_ERROR(
-      run_ranks(setup, host, limits_for(requests, ranks), [&](RankContext& rank) -> Status {
+      run_ranks(setup, host, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
         RunSink silent;
         WS_ASSIGN(RunReport report, rank.engine.run(requests, run, silent));
         if (rank.group.rank() != 0) return {};
@@ -64,6 +69,23 @@ Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const Mod
   if (!layers.empty() && !out.load.windows.empty()) {
     WS_ASSIGN(out.balance, summarize_balance(setup.placement, out.load));
   }
+  return out;
+}
+
+Expected<Placement> placement_for(const Load& load, int ranks, int redundant, LoadMatrix* rows) {
+  WS_ASSIGN(const auto counts, total_load(load));
+  LoadMatrix sums;
+  for (const auto& row : counts) sums.emplace_back(row.begin(), row.end());
+  Placement out;
+  out.topology.experts = load.experts;
+  out.topology.rank_slots = even_rank_slots(load.experts + redundant, ranks);
+  out.epoch = 1;
+  const auto plans = plan_layers(out.topology, sums, {});
+  for (size_t l = 0; l < plans.size(); ++l) {
+    out.layers.push_back({load.layers[l], plans[l].slot_to_expert});
+  }
+  WS_RETURN_IF_ERROR(out.validate());
+  if (rows != nullptr) *rows = std::move(sums);
   return out;
 }
 

@@ -34,6 +34,15 @@ Expected<WidthRun> run_width(const SessionSetup& base, std::shared_ptr<const Mod
                              int ranks, const std::vector<Request>& requests,
                              int64_t load_window = 0);
 
+// Runs `requests` over the loopback ranks and the placement of `setup`.
+Expected<WidthRun> run_placed(const SessionSetup& setup, std::shared_ptr<const ModelHost> host,
+                              const std::vector<Request>& requests, int64_t load_window = 0);
+
+// A plan for the sum of the load's windows with `redundant` further slots. `rows` (may be null)
+// gets that sum, [layers][experts].
+Expected<Placement> placement_for(const Load& load, int ranks, int redundant,
+                                  std::vector<std::vector<double>>* rows = nullptr);
+
 // Same ids and log probabilities, bit for bit.
 bool same_bits(const std::vector<RequestResult>& a, const std::vector<RequestResult>& b);
 

@@ -283,7 +283,7 @@ TEST(Version, NamesWhatIsBuiltIn) {
 TEST(Help, EachLevelHasAnExample) {
   for (const char* command :
        {"", "generate", "score", "verify", "inspect", "lab", "lab route", "lab eplb", "lab width",
-        "balance", "balance replay", "bench", "demo"}) {
+        "lab throughput", "balance", "balance replay", "bench", "demo"}) {
     const Finished f =
         run_process({"sh", "-c", fmt::format("{} {} --help", WINGSPAN_BINARY, command)});
     EXPECT_EQ(f.exit_code, 0) << command;

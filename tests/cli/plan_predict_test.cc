@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "support/paths.h"
 #include "support/process.h"
@@ -74,6 +75,70 @@ TEST(PlanCommand, CompareExplainsTheDifferencePartByPart) {
   EXPECT_NEAR(sum, c["step_ms"].get<double>(), 1e-6);
   EXPECT_LT(c["difference_ms"]["experts"].get<double>(), 0);
   EXPECT_EQ(c["first"]["memory"]["fits"], true);
+}
+
+// 256 experts on 64 GPUs are 4 on each, 232 in all 58 layers; on 72 GPUs 288 slots are 4 again, so
+// a GPU reads and serves as much, and the replicas change the balance by less than rounding.
+TEST(PlanCommand, SeventyTwoGpusServeNoMorePerGpuThanSixtyFour) {
+  const auto of = [](const char* name) {
+    return run(asked("predict", source_path(std::string("docs/scenarios/") + name)));
+  };
+  const Json narrow = of("r1-ep64.json"), wide = of("r1-ep72.json");
+  const double one_expert = 3 * 7168.0 * 2048 * 0.5625;
+  for (const Json& p : {narrow, wide}) {
+    EXPECT_NEAR(p["memory"]["experts_bytes"].get<double>(), 232 * one_expert, 1);
+  }
+  EXPECT_NEAR(
+      wide["tokens_per_s_per_gpu"].get<double>() / narrow["tokens_per_s_per_gpu"].get<double>(), 1,
+      0.01);
+  EXPECT_NEAR(wide["imbalance"].get<double>(), narrow["imbalance"].get<double>(), 0.01);
+}
+
+TEST(PlanCommand, ValidateWritesWhatThePageHoldsAndAPicture) {
+  const std::string page = temporary_directory() + "/validate.html";
+  const Finished f = run_wingspan({"plan", "predict", "--validate", "--markdown", "--html", page});
+  ASSERT_EQ(f.exit_code, 0) << f.err;
+  const auto doc = real_files().read_text(source_path("docs/planner-accuracy.md"), 1 << 20);
+  ASSERT_TRUE(doc);
+  const std::string begin = "<!-- validate: begin -->\n", end = "<!-- validate: end -->";
+  const size_t from = doc->find(begin), to = doc->find(end);
+  ASSERT_NE(from, std::string::npos);
+  ASSERT_NE(to, std::string::npos);
+  EXPECT_EQ(doc->substr(from + begin.size(), to - from - begin.size()), f.out)
+      << "docs/planner-accuracy.md is not what the program prints";
+  const auto html = real_files().read_text(page, 1 << 26);
+  ASSERT_TRUE(html);
+  EXPECT_NE(html->find("<svg"), std::string::npos);
+  EXPECT_NE(html->find("TB-1"), std::string::npos);
+  EXPECT_EQ(html->find("<script"), std::string::npos);
+  const Json all = run({"plan", "predict", "--validate"});
+  EXPECT_GT(all["rows"].size(), 100U);
+  EXPECT_EQ(run_wingspan({"plan", "predict", "--html", page}).exit_code, 2);
+  EXPECT_EQ(run_wingspan({"plan", "predict", "--validate", "--markdown", "--json"}).exit_code, 2);
+}
+
+// Records of an engine that is 1.5 times slower than the formulas.
+TEST(PlanCommand, CalibrateLearnsTheEnginesFactor) {
+  const std::string scenario = written("s.json", kScenario);
+  const Json plain = run(asked("predict", scenario));
+  std::string lines;
+  for (int i = 0; i < 5; ++i) {
+    lines += Json({{"phase", "decode"},
+                   {"wall_ms", 1.5 * plain["step_ms"].get<double>()},
+                   {"rows", 64},
+                   {"kv_tokens", 64 * 4608}})
+                 .dump() +
+             "\n";
+  }
+  auto arguments = asked("predict", scenario);
+  arguments.insert(arguments.end(), {"--calibrate", written("records.jsonl", lines)});
+  const Json slower = run(arguments);
+  EXPECT_NEAR(slower["step_ms"].get<double>() / plain["step_ms"].get<double>(), 1.5, 0.02);
+  EXPECT_TRUE(slower.contains("calibration"));
+  arguments[1] = "explain";
+  EXPECT_NEAR(run(arguments)["step_ms"].get<double>(), slower["step_ms"].get<double>(), 1e-9);
+  arguments.back() = written("records.jsonl", "{\"rows\":-1}\n");
+  EXPECT_EQ(run_wingspan(arguments).exit_code, 2);
 }
 
 TEST(PlanCommand, ARecordedLoadTakesTheModesPlace) {
