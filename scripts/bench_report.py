@@ -40,10 +40,19 @@ def decode_record(doc, row, name, target=None):
                   row["decode_limit_tokens_per_s"], target=target)
 
 
+def small_parts_record(doc, row):
+    """Router, head (with the choice of the token) and the step's bookkeeping: at most 10 % of a step."""
+    ms = row["decode_ms"]
+    percent = 100 * (ms["router"] + ms["head"] + ms["commit"]) / ms["total"]
+    return record("small parts", model_params(doc, row), "router, head, commit: % of a decode step", (percent,) * 3,
+                  limit=10, ratio=10 / percent, target=1)
+
+
 def from_decode(doc, _):
     target = {1: 0.75, 64: 0.6}
-    return [decode_record(doc, row, "decode", target.get(row["batch"]) if row["ep"] == 1 else None)
-            for row in doc["rows"] if row["ep"] == 1]
+    one = [row for row in doc["rows"] if row["ep"] == 1]
+    return ([decode_record(doc, row, "decode", target.get(row["batch"])) for row in one] +
+            [small_parts_record(doc, row) for row in one])
 
 
 def from_prefill(doc, _):

@@ -16,9 +16,9 @@ namespace {
 
 constexpr int kSpins = 4000;  // some 40 µs, where every rank has a core
 // Where ranks share cores, a rank waits for ranks that have not run yet: it leaves its core at
-// once, and the last to arrive wakes all with one call. A lap of the run queue first catches near
+// once, and the last to arrive wakes all with one call. Some laps of the run queue first catch near
 // misses.
-constexpr int kYields = 40, kYieldsShared = 1;
+constexpr int kYields = 40, kYieldsShared = 4;
 // A sleeping waiter wakes ten times a second for some 20 µs; a rank that computes gets far more,
 // even as one of 64 on two cores.
 constexpr double kAliveShare = 0.002;

@@ -46,6 +46,14 @@ inline std::vector<double> random_load(Rng& rng, int experts) {
   return out;
 }
 
+// `count` windows of the drifting trace, from `first` on: [windows][layers][experts].
+inline std::vector<LoadMatrix> recorded_trace(size_t first, size_t count) {
+  const Json all = read_golden("traces/domains.json")["load"];
+  std::vector<LoadMatrix> out;
+  for (size_t w = first; w < first + count; ++w) out.push_back(load_matrix(all[w]));
+  return out;
+}
+
 // Flat or grouped, ranks of equal or different size.
 inline Instance random_instance(Rng& rng, int most_experts, int most_ranks) {
   Instance out;

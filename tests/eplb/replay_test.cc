@@ -8,22 +8,15 @@
 namespace wingspan {
 namespace {
 
-std::vector<LoadMatrix> recorded_trace(size_t first, size_t count) {
-  const Json all = test::read_golden("traces/domains.json")["load"];
-  std::vector<LoadMatrix> out;
-  for (size_t w = first; w < first + count; ++w) out.push_back(test::load_matrix(all[w]));
-  return out;
-}
-
 // Windows around the sudden change of the recorded trace, which comes between its 89th and 90th.
 TEST(Replay, SmallChangesHoldTheBalanceOfAResolveAndRecoverFromAShift) {
-  const auto windows = recorded_trace(74, 26);
+  const auto windows = test::recorded_trace(74, 26);
   const Topology t{256, 1, 1, even_rank_slots(288, 32)};
   const ReplayResult resolve = replay(t, windows, Policy::kResolve);
   const ReplayResult ours = replay(t, windows, Policy::kIncremental);
   const ReplayResult keep = replay(t, windows, Policy::kKeep);
   EXPECT_LT(keep.mean_balancedness, 0.9 * ours.mean_balancedness);
-  EXPECT_GE(ours.mean_balancedness, 0.99 * resolve.mean_balancedness);
+  EXPECT_GE(ours.mean_balancedness, 0.995 * resolve.mean_balancedness);
   EXPECT_LT(ours.moves, 0.1 * static_cast<double>(resolve.moves));
   size_t shift = 0;
   for (size_t w = 1; w < resolve.balancedness.size(); ++w) {
@@ -36,13 +29,13 @@ TEST(Replay, SmallChangesHoldTheBalanceOfAResolveAndRecoverFromAShift) {
 }
 
 TEST(Replay, KeepNeverMoves) {
-  const auto windows = recorded_trace(0, 4);
+  const auto windows = test::recorded_trace(0, 4);
   const Topology t{256, 1, 1, even_rank_slots(256, 16)};
   EXPECT_EQ(replay(t, windows, Policy::kKeep).moves, 0);
 }
 
 TEST(Replay, RelabelledPlansBalanceAlikeWithFewerMoves) {
-  const auto windows = recorded_trace(0, 6);
+  const auto windows = test::recorded_trace(0, 6);
   const Topology t{256, 1, 1, even_rank_slots(288, 32)};
   const ReplayResult resolve = replay(t, windows, Policy::kResolve);
   const ReplayResult relabel = replay(t, windows, Policy::kRelabel);
