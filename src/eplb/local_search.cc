@@ -3,41 +3,30 @@
 #include <algorithm>
 
 namespace wingspan {
-namespace {
-
-double second_load(const Packing& packing, int busiest) {
-  double load = 0;
-  for (int rank = 0; rank < packing.ranks(); ++rank) {
-    if (rank != busiest) load = std::max(load, packing.load(rank));
-  }
-  return load;
-}
-
-}  // namespace
-
 Step StepFinder::best_swap(int rank, double limit, double enough) const {
   Step best;
   best.load = limit;
   const double load = packing_.load(rank);
   const int first = packing_.first_slot(rank), end = packing_.end_slot(rank);
+  const double* const weight = packing_.weights();
+  const double* const loads = packing_.loads();
+  const int ranks = packing_.ranks();
+  double need = load - limit;  // by which both ranks must come out lower than `load`
   // From the least loaded rank on: it has most room, so `enough` is found soonest.
-  const int least = packing_.idlest();
-  for (int i = 0; i < packing_.ranks(); ++i) {
-    const int other = (least + i) % packing_.ranks();
-    const double gap = load - packing_.load(other);
+  int other = packing_.idlest();
+  for (int i = 0; i < ranks; ++i, other = other + 1 == ranks ? 0 : other + 1) {
+    const double gap = load - loads[other];
     // Even a perfect exchange leaves the mean of the two.
-    if (load - gap / 2 >= best.load) continue;
-    for (int b = packing_.first_slot(other); b < packing_.end_slot(other); ++b) {
-      const double light = packing_.weight(b);
+    if (gap / 2 <= need) continue;
+    const int other_end = packing_.end_slot(other);
+    for (int b = packing_.first_slot(other); b < other_end; ++b) {
+      const double light = weight[b];
       for (int a = first; a < end; ++a) {
-        const double shift = packing_.weight(a) - light;
-        const double after = load - std::min(shift, gap - shift);
-        if (after >= best.load || !movable(a) || !movable(b) ||
-            packing_.holds(other, packing_.expert(a)) || packing_.holds(rank, packing_.expert(b))) {
-          continue;
-        }
-        best = {Step::Kind::kSwap, a, b, after};
-        if (after <= enough) return best;
+        const double shift = weight[a] - light;
+        if (shift <= need || gap - shift <= need || !may_swap(a, b)) continue;
+        need = std::min(shift, gap - shift);
+        best = {Step::Kind::kSwap, a, b, load - need};
+        if (best.load <= enough) return best;
       }
     }
   }
@@ -107,11 +96,11 @@ int descend(Packing& packing, int filler, double target, int max_steps) {
   const StepFinder finder(packing, filler);
   int steps = 0;
   for (; steps < max_steps; ++steps) {
-    const int rank = packing.busiest();
+    const auto [rank, second] = packing.two_busiest();
     const double load = packing.load(rank), limit = load * kProgress;
     if (load <= target) break;
     // More than down to the next busiest rank can't be gained in one step.
-    const double enough = std::max(target, second_load(packing, rank));
+    const double enough = std::max(target, second);
     Step step = finder.best_swap(rank, limit, enough);
     if (step.load > enough) {
       const Step other = finder.best_replace(rank, std::min(limit, step.load), enough);

@@ -31,6 +31,10 @@ class StepFinder {
 
  private:
   bool movable(int slot) const { return packing_.expert(slot) != filler_; }
+  bool may_swap(int a, int b) const {
+    return movable(a) && movable(b) && !packing_.holds(packing_.rank_of(b), packing_.expert(a)) &&
+           !packing_.holds(packing_.rank_of(a), packing_.expert(b));
+  }
   void try_replace(int slot, int expert, Step& best) const;
 
   const Packing& packing_;

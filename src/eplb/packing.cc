@@ -85,12 +85,33 @@ void Packing::replace(int slot, int expert) {
   refresh_expert(expert);
 }
 
-int Packing::busiest() const {
-  return static_cast<int>(std::max_element(load_.begin(), load_.end()) - load_.begin());
+std::pair<int, double> Packing::two_busiest() const {
+  int most = 0;
+  double load = load_[0], next = 0;
+  for (int rank = 1; rank < ranks(); ++rank) {
+    const double l = load_[index(rank)];
+    if (l > load) {
+      next = load;
+      load = l;
+      most = rank;
+    } else {
+      next = std::max(next, l);
+    }
+  }
+  return {most, next};
 }
 
+int Packing::busiest() const { return two_busiest().first; }
+
 int Packing::idlest() const {
-  return static_cast<int>(std::min_element(load_.begin(), load_.end()) - load_.begin());
+  int least = 0;
+  double load = load_[0];
+  for (int rank = 1; rank < ranks(); ++rank) {
+    if (load_[index(rank)] >= load) continue;
+    least = rank;
+    load = load_[index(rank)];
+  }
+  return least;
 }
 
 }  // namespace wingspan

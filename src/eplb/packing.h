@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "eplb/share.h"
@@ -34,6 +35,8 @@ class Packing {
   // What the slot's replica costs.
   double weight(int slot) const { return weight_[index(slot)]; }
   double load(int rank) const { return load_[index(rank)]; }
+  const double* weights() const { return weight_.data(); }  // [slots]
+  const double* loads() const { return load_.data(); }      // [ranks]
   const std::vector<int>& slot_to_expert() const { return expert_; }
   const ShareModel& shares() const { return *shares_; }
 
@@ -62,6 +65,8 @@ class Packing {
 
   // The most loaded rank, the lowest of equals; ranks without slots count as empty.
   int busiest() const;
+  // The same, and the load of the next.
+  std::pair<int, double> two_busiest() const;
   // The least loaded rank, likewise.
   int idlest() const;
   double max_load() const { return load_[index(busiest())]; }
