@@ -25,10 +25,10 @@ PlanMemory plan_memory(const PlanModel& m, const PlanGpu& gpu, const PlanScenari
   out.attention_bytes = (m.layers + mtp) * m.attention_params() * dtype_bytes(s.attention) / tp;
   // The few dense layers of a model of experts are held whole; those of a dense model could not be.
   const double dense_split = m.experts > 0 ? 1 : tp;
-  out.other_weights_bytes =
-      (m.shared_params() * (m.moe_layers() + mtp) + m.dense_params() * m.dense_layers / dense_split) *
-          dtype_bytes(s.attention) +
-      2 * m.vocab * m.hidden * 2;
+  out.other_weights_bytes = (m.shared_params() * (m.moe_layers() + mtp) +
+                             m.dense_params() * m.dense_layers / dense_split) *
+                                dtype_bytes(s.attention) +
+                            2 * m.vocab * m.hidden * 2;
   out.buffers_bytes = c.buffer_gb * 1e9;
   const double layer_token = m.kv_elements() * dtype_bytes(s.kv);
   out.kv_bytes_per_token = m.layers * layer_token;
