@@ -123,8 +123,8 @@ Status predict_styles(const ThroughputOptions& o, std::vector<StyleRow>& rows) {
   const StyleWidths widths{static_cast<double>(o.standard), static_cast<double>(o.wide),
                            static_cast<double>(o.redundant * o.wide)};
   for (ServingStyle& style : serving_styles(model, base, widths)) {
-    WS_ASSIGN(auto rack, largest_within(style, gpu, constants, o.itl_ms));
-    rows.push_back({std::move(style), {}, std::move(rack)});
+    WS_ASSIGN(const auto rack, largest_within(style, gpu, constants, o.itl_ms));
+    rows.push_back({std::move(style), {}, rack});
   }
   return {};
 }
