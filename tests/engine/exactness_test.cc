@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "base/rng.h"
+#include "emulated/emulated.h"
 #include "engine/run_model.h"
 #include "engine/tiny_model.h"
 #include "support/paths.h"
@@ -127,6 +128,19 @@ TEST_P(Exactness, ThreadsAndKernelKinds) {
     RunSpec s = spec();
     s.kernel = kernel;
     EXPECT_EQ(differing_rows(want, must_run(s, requests())), 0) << kernel;
+  }
+}
+
+// The avx512 kernels in the whole engine, also where the CPU lacks their instructions.
+TEST_P(Exactness, EmulatedAvx512GivesTheBitsOfPortable) {
+  if (emulated_avx512() == nullptr) GTEST_SKIP() << "this build or CPU can't emulate";
+  const auto want = must_run(spec(), requests());
+  for (int ranks : {1, 3}) {
+    RunSpec s = spec();
+    s.kernels = emulated_avx512();
+    s.ranks = ranks;
+    s.placement = PlacementKind::kReplicated;
+    EXPECT_EQ(differing_rows(want, must_run(s, requests())), 0) << ranks << " ranks";
   }
 }
 

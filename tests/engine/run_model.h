@@ -20,6 +20,7 @@ struct RunSpec {
   std::string model;  // directory
   ComputeMode compute = ComputeMode::kF32;
   std::string kernel = "portable";
+  const Kernels* kernels = nullptr;  // a table that has no name of its own, instead
   int ranks = 1;
   PlacementKind placement = PlacementKind::kContiguous;
   int threads_per_rank = 1;
@@ -80,6 +81,7 @@ inline Expected<Shown> run_model(const RunSpec& spec, const std::vector<Request>
   WS_RETURN_IF_ERROR(placement.validate());
   EngineOptions options;
   WS_ASSIGN(options.kernels, choose_kernels(spec.kernel));
+  if (spec.kernels != nullptr) options.kernels = spec.kernels;
   options.threads = spec.threads_per_rank;
   options.prefill_chunk = spec.prefill_chunk;
   options.max_sequences_per_rank = spec.max_sequences_per_rank;
