@@ -14,6 +14,20 @@ namespace {
 
 bool better(float a, float b, bool last_wins) { return a > b || (last_wins && a == b); }
 
+// The indices of the `count` largest of n, in descending order, the lowest index first of equals:
+// one pass, which as a rule compares each value with the least of those held and goes on.
+void best_of(const float* x, int n, int count, int32_t* ids) {
+  const bool last_wins = fault_is(Fault::kTiesToHighestIndex);
+  int held = 0;
+  for (int i = 0; i < n; ++i) {
+    const float value = x[i];
+    if (held == count && !better(value, x[ids[count - 1]], last_wins)) continue;
+    int at = held < count ? held++ : count - 1;
+    for (; at > 0 && better(value, x[ids[at - 1]], last_wins); --at) ids[at] = ids[at - 1];
+    ids[at] = i;
+  }
+}
+
 // The index of the largest of n, the lowest index winning a tie.
 int best_of(const float* x, int n) {
   const bool last_wins = fault_is(Fault::kTiesToHighestIndex);
@@ -107,13 +121,16 @@ void route_token(const Kernels& kernels, const RouterSpec& spec, const float* lo
   if (spec.group_score != GroupScore::kNone && spec.top_groups < spec.groups) {
     keep_best_groups(spec, z, scratch + 2 * n);
   }
-  for (int j = 0; j < spec.top_k; ++j) {
-    const int best = best_of(z, n);
-    ids[j] = best;
-    weights[j] = score[best];
-    z[best] = -std::numeric_limits<float>::infinity();
-    if (spec.per_group > 0) close_full_group(spec, ids, j + 1, z);
+  if (spec.per_group > 0) {
+    for (int j = 0; j < spec.top_k; ++j) {
+      ids[j] = best_of(z, n);
+      z[ids[j]] = -std::numeric_limits<float>::infinity();
+      close_full_group(spec, ids, j + 1, z);
+    }
+  } else {
+    best_of(z, n, spec.top_k, ids);
   }
+  for (int j = 0; j < spec.top_k; ++j) weights[j] = score[ids[j]];
   if (spec.weights == RouterWeights::kSoftmaxOverSelected) {
     kernels.softmax(weights, spec.top_k, weights);
   } else if (spec.weights == RouterWeights::kSigmoidTop1) {
