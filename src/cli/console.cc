@@ -49,8 +49,6 @@ Status print_json(const OrderedJson& document) {
 
 void note(std::string_view text) { log().info("{}", text); }
 void quiet_notes() { log().set_level(spdlog::level::off); }
-std::string signed_percent(double share) { return fmt::format("{:+.1f} %", 100 * share); }
-
 bool stderr_is_terminal() { return ::isatty(2) == 1; }
 bool stdout_is_terminal() { return ::isatty(1) == 1; }
 

@@ -25,9 +25,6 @@ void quiet_notes();
 bool stderr_is_terminal();
 bool stdout_is_terminal();
 
-// "+12.3 %" of 0.123.
-std::string signed_percent(double share);
-
 // Draws how much of the weights is loaded while it lives; nothing where stderr is no terminal.
 class LoadBar {
  public:

@@ -45,19 +45,6 @@ struct StyleRow {
   std::optional<Prediction> rack;  // none: the ITL can't be held
 };
 
-double tokens_per_active_expert(const Load& load) {
-  int64_t tokens = 0, active = 0;
-  for (const LoadWindow& window : load.windows) {
-    for (const auto& layer : window.load) {
-      for (const int64_t n : layer) {
-        tokens += n;
-        active += n > 0 ? 1 : 0;
-      }
-    }
-  }
-  return active > 0 ? static_cast<double>(tokens) / static_cast<double>(active) : 0;
-}
-
 Expected<Measured> measure(const SessionSetup& setup, const std::shared_ptr<const ModelHost>& host,
                            int64_t batch, Load* load = nullptr) {
   const auto requests = random_requests(setup.config, static_cast<int>(batch) * setup.ranks,
@@ -65,16 +52,13 @@ Expected<Measured> measure(const SessionSetup& setup, const std::shared_ptr<cons
   WS_ASSIGN(WidthRun run, run_placed(setup, host, requests, 1));
   Measured out;
   out.ranks = setup.ranks;
-  out.step_ms = static_cast<double>(run.decode.total_ns) * 1e-6 /
-                static_cast<double>(std::max<int64_t>(1, run.decode.steps));
+  out.step_ms = run.decode_step_ms();
   out.tokens_per_s = static_cast<double>(batch) * setup.ranks / out.step_ms * 1e3;
   // The first steps are the prompts'; decode steps are what is compared.
-  Load decode = run.load;
+  const std::span<const LoadWindow> windows(run.load.windows);
   const auto prompts = static_cast<size_t>(std::max<int64_t>(0, run.prefill.steps));
-  decode.windows.erase(
-      decode.windows.begin(),
-      decode.windows.begin() + static_cast<int64_t>(std::min(prompts, decode.windows.size())));
-  out.tokens_per_weight_load = tokens_per_active_expert(decode);
+  out.tokens_per_weight_load =
+      tokens_per_active_expert(windows.subspan(std::min(prompts, windows.size())));
   out.balancedness = run.balance.balancedness;
   if (load != nullptr) *load = std::move(run.load);
   return out;

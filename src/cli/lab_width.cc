@@ -57,24 +57,13 @@ Status measure_row(const SessionSetup& s, const std::shared_ptr<const ModelHost>
                    int64_t batch, Row& row) {
   const auto requests = random_requests(s.config, static_cast<int>(batch) * row.ranks, 8, 9, 7);
   WS_ASSIGN(WidthRun run, run_width(s, host, row.ranks, requests));
-  const auto steps = static_cast<double>(std::max<int64_t>(1, run.decode.steps));
-  row.step_ms = static_cast<double>(run.decode.total_ns) / steps * 1e-6;
+  row.step_ms = run.decode_step_ms();
   row.group_gemm_share = static_cast<double>(run.decode.group_gemm_ns) /
                          static_cast<double>(std::max<int64_t>(1, run.decode.total_ns));
-  // Tokens of an expert that got any, in the steps of this run.
-  int64_t tokens = 0, active = 0;
-  for (const auto& window : run.load.windows) {
-    for (const auto& layer : window.load) {
-      for (const int64_t n : layer) {
-        tokens += n;
-        active += n > 0;
-      }
-    }
-  }
-  row.measured_tokens_per_expert = active > 0
-                                       ? static_cast<double>(tokens) / static_cast<double>(active) /
-                                             (steps + static_cast<double>(run.prefill.steps))
-                                       : 0;
+  // The run is one window.
+  const auto steps = std::max<int64_t>(1, run.decode.steps) + run.prefill.steps;
+  row.measured_tokens_per_expert =
+      tokens_per_active_expert(run.load.windows) / static_cast<double>(steps);
   return {};
 }
 

@@ -98,6 +98,8 @@ std::string human_bytes(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, bytes < 9.995 ? 2 : bytes < 99.95 ? 1 : 0, units[unit]);
 }
 
+std::string signed_percent(double share) { return fmt::format("{:+.1f} %", 100 * share); }
+
 std::string bar(double share, int width) {
   const char* parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   const double clamped = std::clamp(share, 0.0, 1.0);

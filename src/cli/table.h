@@ -29,6 +29,8 @@ std::string markdown_table(const Table& table);
 // 1234567 -> "1,234,567"; bytes -> "1.23 GB" (decimal units).
 std::string with_commas(long long value);
 std::string human_bytes(double bytes);
+// 0.123 -> "+12.3 %".
+std::string signed_percent(double share);
 // A bar of `width` cells for a value in [0, 1].
 std::string bar(double share, int width);
 

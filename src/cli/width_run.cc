@@ -89,6 +89,19 @@ Expected<Placement> placement_for(const Load& load, int ranks, int redundant, Lo
   return out;
 }
 
+double tokens_per_active_expert(std::span<const LoadWindow> windows) {
+  int64_t tokens = 0, active = 0;
+  for (const LoadWindow& window : windows) {
+    for (const auto& layer : window.load) {
+      for (const int64_t n : layer) {
+        tokens += n;
+        active += n > 0;
+      }
+    }
+  }
+  return active > 0 ? static_cast<double>(tokens) / static_cast<double>(active) : 0;
+}
+
 bool same_bits(const std::vector<RequestResult>& a, const std::vector<RequestResult>& b) {
   return std::equal(
       a.begin(), a.end(), b.begin(), b.end(), [](const RequestResult& x, const RequestResult& y) {

@@ -2,8 +2,10 @@
 // width measure.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "cli/session.h"
@@ -18,6 +20,11 @@ struct WidthRun {
   BalanceSummary balance;
   int64_t prompt_tokens = 0, decode_tokens = 0;
   double weight_bytes = 0;  // of a rank: shared weights and rank 0's experts
+
+  double decode_step_ms() const {
+    return static_cast<double>(decode.total_ns) /
+           static_cast<double>(std::max<int64_t>(1, decode.steps)) * 1e-6;
+  }
 };
 
 // Requests with random ids: the same for the same arguments.
@@ -42,6 +49,9 @@ Expected<WidthRun> run_placed(const SessionSetup& setup, std::shared_ptr<const M
 // gets that sum, [layers][experts].
 Expected<Placement> placement_for(const Load& load, int ranks, int redundant,
                                   std::vector<std::vector<double>>* rows = nullptr);
+
+// Tokens of an expert of a layer and window that got any, in the mean.
+double tokens_per_active_expert(std::span<const LoadWindow> windows);
 
 // Same ids and log probabilities, bit for bit.
 bool same_bits(const std::vector<RequestResult>& a, const std::vector<RequestResult>& b);

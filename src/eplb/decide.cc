@@ -183,7 +183,7 @@ class Chooser {
     }
     const bool forced = std::any_of(frontiers_.begin(), frontiers_.end(),
                                     [](const Frontier& f) { return f.front().moves > 0; });
-    if (options_.move_budget && *options_.move_budget == 1 && !forced) {
+    if (options_.move_budget == 1 && !forced) {
       out += "; the best of all changes of one slot";
     } else if (options_.move_budget) {
       out += fmt::format("; the best found within a budget of {} moves", *options_.move_budget);

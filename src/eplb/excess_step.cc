@@ -172,27 +172,14 @@ double ExcessSteps::replace_gain(int slot, int expert) const {
   return gain;
 }
 
-void ExcessSteps::try_replace(const Leaving& l, int expert) {
-  const double most = l.now - excess(l.load - l.weight + arriving(expert)) + relief_[at(expert)];
-  const double enough = l.least * best_rate_;
-  // What the old expert then costs elsewhere only takes away from this.
-  if (most <= enough || l.old == expert) return;
-  const bool apart = packing_.apart(l.old, expert);
-  if (apart && most - l.loss <= enough) return;
-  if (packing_.holds(l.home, expert)) return;
-  offer({Step::Kind::kReplace, l.slot, expert, 0},
-        apart ? most - l.loss : replace_gain(l.slot, expert));
-}
-
-// The expert gets a further replica on another rank than `rank`.
-void ExcessSteps::replace_elsewhere(int expert, int rank) {
-  const double arrives = arriving(expert), relief = relief_[at(expert)];
-  const uint64_t held = packing_.held(expert);
-  for (const Leaving& l : leaving_) {
-    const double loss = (l.held & held) == 0 ? l.loss : 0;
-    const double most = l.now - excess(l.load - l.weight + arrives) + relief - loss;
-    if (most > l.least * best_rate_ && l.home != rank) try_replace(l, expert);
-  }
+// What the slot's old expert then costs elsewhere only takes away from `gain`, which counts it
+// where no rank holds both.
+inline void ExcessSteps::try_replace(const Leaving& l, int expert) {
+  const bool apart = (l.held & packing_.held(expert)) == 0;
+  const double gain = l.now - excess(l.load - l.weight + arriving(expert)) + relief_[at(expert)] -
+                      (apart ? l.loss : 0);
+  if (gain <= l.least * best_rate_ || l.old == expert || packing_.holds(l.home, expert)) return;
+  offer({Step::Kind::kReplace, l.slot, expert, 0}, apart ? gain : replace_gain(l.slot, expert));
 }
 
 void ExcessSteps::replace_with_any(const Leaving& l) {
@@ -253,7 +240,9 @@ Step ExcessSteps::best(int rank, int room) {
   }
   // ... or a further replica, elsewhere, of an expert that the rank holds, or an exchange.
   for (int a = packing_.first_slot(rank); a < packing_.end_slot(rank); ++a) {
-    replace_elsewhere(packing_.expert(a), rank);
+    for (const Leaving& l : leaving_) {
+      if (l.home != rank) try_replace(l, packing_.expert(a));
+    }
   }
   const int idlest = packing_.idlest();
   if (idlest != rank) try_swaps(rank, idlest);

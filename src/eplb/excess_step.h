@@ -56,7 +56,6 @@ class ExcessSteps {
   void offer(const Step& step, double gain);
   void try_replace(const Leaving& leaving, int expert);
   void replace_with_any(const Leaving& leaving);
-  void replace_elsewhere(int expert, int rank);
   void try_swaps(int rank, int other);
   void try_swap(int a, int b, double now);
   double replace_gain(int slot, int expert) const;

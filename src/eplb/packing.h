@@ -53,10 +53,9 @@ class Packing {
     return false;
   }
 
-  // The ranks that hold the expert, modulo 64, as bits.
+  // The ranks that hold the expert, modulo 64, as bits: no rank holds two experts without a common
+  // one.
   uint64_t held(int expert) const { return held_[index(expert)]; }
-  // Whether no rank can hold both; false may be wrong where there are more than 64 ranks.
-  bool apart(int a, int b) const { return (held_[index(a)] & held_[index(b)]) == 0; }
 
   // Loads are summed anew from the slots of the ranks that change, so they never drift.
   void swap_slots(int a, int b);

@@ -28,16 +28,6 @@ void best_of(const float* x, int n, int count, int32_t* ids) {
   }
 }
 
-// The index of the largest of n, the lowest index winning a tie.
-int best_of(const float* x, int n) {
-  const bool last_wins = fault_is(Fault::kTiesToHighestIndex);
-  int best = 0;
-  for (int i = 1; i < n; ++i) {
-    if (better(x[i], x[best], last_wins)) best = i;
-  }
-  return best;
-}
-
 float group_score(const float* z, int size, GroupScore kind) {
   float first = -std::numeric_limits<float>::infinity(), second = first;
   for (int i = 0; i < size; ++i) {
@@ -123,7 +113,7 @@ void route_token(const Kernels& kernels, const RouterSpec& spec, const float* lo
   }
   if (spec.per_group > 0) {
     for (int j = 0; j < spec.top_k; ++j) {
-      ids[j] = best_of(z, n);
+      best_of(z, n, 1, ids + j);
       z[ids[j]] = -std::numeric_limits<float>::infinity();
       close_full_group(spec, ids, j + 1, z);
     }

@@ -61,21 +61,12 @@ Expected<std::optional<Prediction>> largest_within(const ServingStyle& style, co
   PlanScenario s = style.scenario;
   WS_RETURN_IF_ERROR(validate_scenario(s, style.model, style.name));
   WS_ASSIGN(const Prediction full, predict(style.model, gpu, s, constants));
-  const auto at_batch = [&](double batch) {
-    s.batch_per_gpu = batch;
-    return predict(style.model, gpu, s, constants);
-  };
-  double low = 0, high = std::floor(full.memory.max_batch_per_gpu);
   std::optional<Prediction> best;
-  if (high < 1) return best;
-  WS_ASSIGN(const Prediction one, at_batch(1));
-  if (one.itl_ms > itl_ms) return best;
-  best = one;
-  low = 1;
-  // ITL rises with the batch: the largest that holds lies in [low, high].
-  while (low < high) {
+  // ITL rises with the batch: the largest that holds lies in [low, high], where 0 is none.
+  for (double low = 0, high = std::floor(full.memory.max_batch_per_gpu); low < high;) {
     const double middle = std::ceil((low + high) / 2);
-    WS_ASSIGN(const Prediction p, at_batch(middle));
+    s.batch_per_gpu = middle;
+    WS_ASSIGN(const Prediction p, predict(style.model, gpu, s, constants));
     if (p.itl_ms > itl_ms) {
       high = middle - 1;
     } else {

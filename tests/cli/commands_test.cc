@@ -12,20 +12,12 @@
 #include "support/golden.h"
 #include "support/paths.h"
 #include "support/process.h"
+#include "support/run_json.h"
 
 namespace wingspan::test {
 namespace {
 
 using Ids = std::vector<int32_t>;
-
-Json run_json(std::vector<std::string> arguments) {
-  arguments.push_back("--json");
-  const Finished f = run_wingspan(std::move(arguments));
-  EXPECT_EQ(f.exit_code, 0) << f.err;
-  const Json document = Json::parse(f.out, nullptr, false);
-  EXPECT_FALSE(document.is_discarded()) << f.out;
-  return document;
-}
 
 std::string joined(const Ids& ids) { return fmt::format("{}", fmt::join(ids, ",")); }
 

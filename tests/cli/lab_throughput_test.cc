@@ -7,16 +7,15 @@
 #include "base/json.h"
 #include "support/paths.h"
 #include "support/process.h"
+#include "support/run_json.h"
 
 namespace wingspan::test {
 namespace {
 
-Json styles(std::vector<std::string> more) {
-  std::vector<std::string> arguments = {"lab", "throughput", "--json"};
+Json styles(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {"lab", "throughput"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  const Finished f = run_wingspan(arguments);
-  EXPECT_EQ(f.exit_code, 0) << f.err;
-  return f.exit_code == 0 ? Json::parse(f.out)["rows"] : Json::array();
+  return run_json(arguments)["rows"];
 }
 
 TEST(LabThroughput, MeasuresFourWaysAndAWiderGroupSharesEachWeightLoad) {
@@ -60,10 +59,9 @@ TEST(LabThroughput, PredictsTheLargestBatchWithinTheLimit) {
     s["batch_per_gpu"] = batch;
     const std::string path = temporary_directory() + "/s.json";
     std::ofstream(path) << s;
-    const Finished f = run_wingspan(
-        {"plan", "predict", "--model", "R1", "--hardware", "GB200", "--scenario", path, "--json"});
-    EXPECT_EQ(f.exit_code, 0) << f.err;
-    return Json::parse(f.out)["itl_ms"].get<double>();
+    return run_json({"plan", "predict", "--model", "R1", "--hardware", "GB200", "--scenario",
+                     path})["itl_ms"]
+        .get<double>();
   };
   const double batch = rows[3]["predicted"]["batch_per_gpu"];
   EXPECT_DOUBLE_EQ(itl(batch), rows[3]["predicted"]["itl_ms"].get<double>());

@@ -26,10 +26,9 @@ class Mpi : public ::testing::Test {
   }
 };
 
-const std::vector<std::string> kRun = {"generate", "--model",       source_path("models/wren"),
-                                       "--prompt", "Es war einmal", "--prompt",
-                                       "def f(x)", "--max-tokens",  "10",
-                                       "--json",   "--logprobs"};
+const std::vector<std::string> kRun = {
+    "generate", "--model",      wren(), "--prompt", "Es war einmal", "--prompt",
+    "def f(x)", "--max-tokens", "10",   "--json",   "--logprobs"};
 
 TEST_F(Mpi, AnyNumberOfProcessesGivesTheBitsOfOneRank) {
   const Finished one = run_wingspan(kRun);
@@ -65,7 +64,7 @@ TEST_F(Mpi, BadInputIsSaidOnce) {
 // Signals rank 1, the newest process of the run, once the run has begun to write text.
 std::string signalled(const char* signal) {
   return std::string("text=$(mktemp); mpirun --oversubscribe -n 2 ") + WINGSPAN_BINARY +
-         " generate --model " + source_path("models/wren") +
+         " generate --model " + wren() +
          " --prompt a --prompt b --max-tokens 1000 --ignore-eos --kernel reference --threads 1 "
          ">$text & run=$!; "
          "for i in $(seq 300); do [ -s $text ] && break; sleep 0.1; done; "

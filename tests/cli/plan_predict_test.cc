@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "support/paths.h"
 #include "support/process.h"
+#include "support/run_json.h"
 
 namespace wingspan::test {
 namespace {
@@ -22,19 +23,12 @@ std::string written(const std::string& name, const std::string& text) {
   return path;
 }
 
-Json run(std::vector<std::string> arguments) {
-  arguments.push_back("--json");
-  const Finished f = run_wingspan(arguments);
-  EXPECT_EQ(f.exit_code, 0) << f.err;
-  return f.exit_code == 0 ? Json::parse(f.out) : Json();
-}
-
 std::vector<std::string> asked(const std::string& verb, const std::string& scenario) {
   return {"plan", verb, "--model", "R1", "--hardware", "GB200", "--scenario", scenario};
 }
 
 TEST(PlanCommand, PredictGivesTheFieldsOfItsContract) {
-  const Json p = run(asked("predict", written("s.json", kScenario)));
+  const Json p = run_json(asked("predict", written("s.json", kScenario)));
   for (const char* key :
        {"phase", "step_ms", "itl_ms", "ttft_ms", "batch_per_gpu", "batch_source",
         "tokens_per_s_per_gpu", "total_tokens_per_s_per_gpu", "usd_per_million_output_tokens",
@@ -50,7 +44,7 @@ TEST(PlanCommand, PredictGivesTheFieldsOfItsContract) {
 
 TEST(PlanCommand, ExplainAgreesWithPredictAndSaysWhere) {
   const std::string path = written("s.json", kScenario);
-  const Json p = run(asked("predict", path)), e = run(asked("explain", path));
+  const Json p = run_json(asked("predict", path)), e = run_json(asked("explain", path));
   for (const auto& [key, value] : p.items()) EXPECT_EQ(e[key], value) << key;
   double last = 1e9;
   for (const Json& part : e["parts"]) {
@@ -69,7 +63,7 @@ TEST(PlanCommand, CompareExplainsTheDifferencePartByPart) {
   narrow.replace(narrow.find("32,\"ep\":32,\"slots\":288"), 22, "8,\"ep\":8,\"slots\":256");
   auto arguments = asked("explain", written("8.json", narrow));
   arguments.insert(arguments.end(), {"--compare", written("32.json", kScenario)});
-  const Json c = run(arguments);
+  const Json c = run_json(arguments);
   double sum = 0;
   for (const auto& [part, ms] : c["difference_ms"].items()) sum += ms.get<double>();
   EXPECT_NEAR(sum, c["step_ms"].get<double>(), 1e-6);
@@ -81,7 +75,7 @@ TEST(PlanCommand, CompareExplainsTheDifferencePartByPart) {
 // a GPU reads and serves as much, and the replicas change the balance by less than rounding.
 TEST(PlanCommand, SeventyTwoGpusServeNoMorePerGpuThanSixtyFour) {
   const auto of = [](const char* name) {
-    return run(asked("predict", source_path(std::string("docs/scenarios/") + name)));
+    return run_json(asked("predict", source_path(std::string("docs/scenarios/") + name)));
   };
   const Json narrow = of("r1-ep64.json"), wide = of("r1-ep72.json");
   const double one_expert = 3 * 7168.0 * 2048 * 0.5625;
@@ -111,7 +105,7 @@ TEST(PlanCommand, ValidateWritesWhatThePageHoldsAndAPicture) {
   EXPECT_NE(html->find("<svg"), std::string::npos);
   EXPECT_NE(html->find("TB-1"), std::string::npos);
   EXPECT_EQ(html->find("<script"), std::string::npos);
-  const Json all = run({"plan", "predict", "--validate"});
+  const Json all = run_json({"plan", "predict", "--validate"});
   EXPECT_GT(all["rows"].size(), 100U);
   EXPECT_EQ(run_wingspan({"plan", "predict", "--html", page}).exit_code, 2);
   EXPECT_EQ(run_wingspan({"plan", "predict", "--validate", "--markdown", "--json"}).exit_code, 2);
@@ -120,7 +114,7 @@ TEST(PlanCommand, ValidateWritesWhatThePageHoldsAndAPicture) {
 // Records of an engine that is 1.5 times slower than the formulas.
 TEST(PlanCommand, CalibrateLearnsTheEnginesFactor) {
   const std::string scenario = written("s.json", kScenario);
-  const Json plain = run(asked("predict", scenario));
+  const Json plain = run_json(asked("predict", scenario));
   std::string lines;
   for (int i = 0; i < 5; ++i) {
     lines += Json({{"phase", "decode"},
@@ -132,11 +126,11 @@ TEST(PlanCommand, CalibrateLearnsTheEnginesFactor) {
   }
   auto arguments = asked("predict", scenario);
   arguments.insert(arguments.end(), {"--calibrate", written("records.jsonl", lines)});
-  const Json slower = run(arguments);
+  const Json slower = run_json(arguments);
   EXPECT_NEAR(slower["step_ms"].get<double>() / plain["step_ms"].get<double>(), 1.5, 0.02);
   EXPECT_TRUE(slower.contains("calibration"));
   arguments[1] = "explain";
-  EXPECT_NEAR(run(arguments)["step_ms"].get<double>(), slower["step_ms"].get<double>(), 1e-9);
+  EXPECT_NEAR(run_json(arguments)["step_ms"].get<double>(), slower["step_ms"].get<double>(), 1e-9);
   arguments.back() = written("records.jsonl", "{\"rows\":-1}\n");
   EXPECT_EQ(run_wingspan(arguments).exit_code, 2);
 }
@@ -148,7 +142,7 @@ TEST(PlanCommand, ARecordedLoadTakesTheModesPlace) {
   load["load"].push_back(layer);
   auto arguments = asked("predict", written("s.json", kScenario));
   arguments.insert(arguments.end(), {"--load", written("load.json", load.dump())});
-  const double imbalance = run(arguments)["imbalance"];
+  const double imbalance = run_json(arguments)["imbalance"];
   // 32 more slots at most: the hot expert's share lies on no more than 32 ranks.
   EXPECT_GE(imbalance, 1);
   EXPECT_LT(imbalance, 1.3);

@@ -20,7 +20,7 @@ void expect_exact(const std::string& model, const std::string& compute, size_t c
 }
 
 TEST(WholeMatrix, Wren) {
-  expect_exact(source_path("models/wren"), "bf16", 210, {"--ep", "1,2,3,5,8,32,64", "--full"});
+  expect_exact(wren(), "bf16", 210, {"--ep", "1,2,3,5,8,32,64", "--full"});
 }
 TEST(WholeMatrix, TinyModelInFloat32) {
   expect_exact(golden_path("models/deepseek_v2_lite"), "f32", 25, {"--ep", "2,5,32"});

@@ -58,7 +58,7 @@ class CountFromStep final : public RunSink {
 };
 
 void expect_no_allocation(int ranks, int threads) {
-  const std::string model = source_path("models/wren");
+  const std::string model = wren();
   auto config = read_model_config(real_files(), model);
   ASSERT_TRUE(config) << config.error().message();
   auto source = open_checkpoint_source(real_files(), model);

@@ -14,7 +14,7 @@
 namespace wingspan::test {
 namespace {
 
-const std::string kWren = source_path("models/wren");
+const std::string kWren = wren();
 
 std::vector<Request> make_requests(int64_t vocab, const std::vector<int>& lengths,
                                    int64_t max_tokens, uint64_t seed) {

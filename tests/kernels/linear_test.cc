@@ -133,13 +133,7 @@ TEST_P(LinearVariants, EveryFp8CodeAndExtremeRows) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, LinearVariants, ::testing::ValuesIn(tested_kernels()),
-                         [](const auto& param) {
-                           std::string name =
-                               std::string(param.param->name) + "_" + param.param->variant;
-                           for (char& c : name)
-                             c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-                           return name;
-                         });
+                         [](const auto& i) { return test_name(*i.param); });
 
 }  // namespace
 }  // namespace wingspan
