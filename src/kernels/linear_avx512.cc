@@ -80,25 +80,26 @@ struct Fp8Load {
 };
 
 // Adds a block to the sums of H rows in P panels: 24 of 32 registers hold sums in the tallest tile.
-template <class Load, int H, int P>
+template <class Load, int H, int P, int kShares>
 void tile_panels(const TileArgs& t) {
   const auto* x = static_cast<const uint32_t*>(t.x);
   const std::byte* w = t.w;
   const Load weights;
+  float* const sums = t.sums;
+  const __mmask16 keep = t.first ? 0 : 0xffff;  // a branch would pass through the stack
   __m512 acc[H][P];
   for (int m = 0; m < H; ++m) {
     for (int p = 0; p < P; ++p) {
-      acc[m][p] =
-          t.first ? _mm512_setzero_ps() : _mm512_loadu_ps(t.sums + m * kRowSums + p * kPanel);
+      acc[m][p] = _mm512_maskz_loadu_ps(keep, sums + m * kRowSums + p * kPanel);
     }
   }
-  constexpr int64_t kBytes = P * 2 * kPanel * Load::kElementBytes;
-  const std::byte* ahead = t.ahead != nullptr ? t.ahead : t.w;
-  for (int64_t i = 0; i < t.pairs; ++i) {
-    for (int64_t line = 0; line < kBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
-    }
-    ahead += t.w_stride;
+  constexpr int64_t kAhead = ahead_bytes(P * 2 * kPanel * Load::kElementBytes, kShares);
+  const std::byte* ahead = t.ahead;
+  const int64_t stride = t.w_stride;
+  int64_t left = t.pairs;
+  do {  // at least once: a way around the loop, too
+    for (int64_t line = 0; line < kAhead; line += 64) prefetch<kShares>(ahead + line);
+    ahead += kAhead;
     __m512i v[P];
     weights.template load<P>(w, v);
     for (int m = 0; m < H; ++m) {
@@ -106,42 +107,42 @@ void tile_panels(const TileArgs& t) {
       for (int p = 0; p < P; ++p) acc[m][p] = _mm512_dpbf16_ps(acc[m][p], value, as_pairs(v[p]));
     }
     x += H;
-    w += t.w_stride;
-  }
+    w += stride;
+  } while (--left > 0);
   for (int m = 0; m < H; ++m) {
-    for (int p = 0; p < P; ++p) _mm512_storeu_ps(t.sums + m * kRowSums + p * kPanel, acc[m][p]);
+    for (int p = 0; p < P; ++p) _mm512_storeu_ps(sums + m * kRowSums + p * kPanel, acc[m][p]);
   }
 }
 
-template <class Load, int H>
+template <class Load, int H, int kShares>
 void tile_rows(const TileArgs& t) {
   switch (t.panels) {
     case 1:
-      return tile_panels<Load, H, 1>(t);
+      return tile_panels<Load, H, 1, kShares>(t);
     case 2:
-      return tile_panels<Load, H, 2>(t);
+      return tile_panels<Load, H, 2, kShares>(t);
     case 3:
-      return tile_panels<Load, H, 3>(t);
+      return tile_panels<Load, H, 3, kShares>(t);
     default:
-      return tile_panels<Load, H, 4>(t);
+      return tile_panels<Load, H, 4, kShares>(t);
   }
 }
 
-template <class Load>
+template <class Load, int kShares>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<Load, 1>(t);
+      return tile_rows<Load, 1, kShares>(t);
     case 2:
-      return tile_rows<Load, 2>(t);
+      return tile_rows<Load, 2, kShares>(t);
     case 3:
-      return tile_rows<Load, 3>(t);
+      return tile_rows<Load, 3, kShares>(t);
     case 4:
-      return tile_rows<Load, 4>(t);
+      return tile_rows<Load, 4, kShares>(t);
     case 5:
-      return tile_rows<Load, 5>(t);
+      return tile_rows<Load, 5, kShares>(t);
     default:
-      return tile_rows<Load, 6>(t);
+      return tile_rows<Load, 6, kShares>(t);
   }
 }
 
@@ -172,21 +173,22 @@ template <class Load, bool kFp8>
 struct Tiles {
   using Pair = uint32_t;
   static constexpr int64_t kMaxRows = 6;
+  static constexpr int kMaxShares = 4;
   static constexpr bool kScaled = kFp8;
   static constexpr int kDecodeFrom = kFp8 ? 2 : 0, kDecodePanels = kGroup;
 
   static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, uint32_t* out) {
     fill_pairs(x, row, height, pairs, out);
   }
-  static void tile(int64_t height, const TileArgs& t) { tile_of<Load>(height, t); }
+  template <int kShares>
+  static void tile(int64_t height, const TileArgs& t) {
+    tile_of<Load, kShares>(height, t);
+  }
 
   template <int P>
   static void decode_panels(const DecodeArgs& d) {
     const Fp8Load weights;
     for (int64_t i = 0; i < d.pairs; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(d.ahead + i * d.w_stride), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(d.ahead + i * d.w_stride + P * 32 - 1),
-                   _MM_HINT_T0);
       __m512i v[P];
       weights.template load<P>(d.w + i * d.w_stride, v);
       for (int p = 0; p < P; ++p) _mm512_storeu_si512(d.out + (i * P + p) * 64, v[p]);
@@ -204,9 +206,10 @@ struct Tiles {
         return decode_panels<4>(d);
     }
   }
+  template <int kShares>
   static void decoded_tile(int64_t height, TileArgs t) {
     t.w_stride = static_cast<int64_t>(t.panels) * 64;
-    tile_of<Bf16Load>(height, t);
+    tile_of<Bf16Load, kShares>(height, t);
   }
 };
 

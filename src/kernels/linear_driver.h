@@ -2,20 +2,24 @@
 // by their .cc files only: everything here has internal linkage, since each file is compiled for an
 // instruction set of its own.
 //
-// Order of the loops: groups of 4 panels; in a group, blocks of 128 along K; in a block, tiles of
-// rows. So the weights are one sequential stream, read once from memory and from the L1 cache by
-// every tile but the first; sums rest in a small array between blocks, which changes no bit.
+// Order of the loops: groups of 4 panels; in a group, blocks of 256 along K (FP8: 128, for the
+// scales); in a block, tiles of rows. So the weights are one sequential stream, read once from
+// memory and from the caches by every tile but the first; sums rest in a small array between
+// blocks, which changes no bit.
 //
 // A kernel set (the template parameter Tiles) gives:
 //   Pair                    what a tile reads of one row for one pair of K
 //   kMaxRows                the tallest tile
 //   kScaled                 whether sums are per block and scaled (FP8 weights)
-//   kDecodeFrom, kDecodePanels      from how many tiles on a block is decoded to memory once for
-//   all
-//                           of them (0: never), and how many panels at a time
+//   kDecodeFrom             from how many tiles on a block is decoded to memory once for all of
+//   them
+//                           (0: never), kDecodePanels at a time
+//   kMaxShares              1 where a tile is computed panel by panel, which spreads the fetching
+//                           enough; else 4
 //   fill(x, row, height, pairs, out)     packs `height` rows for tiles: [pairs][height] of Pair
-//   tile(height, TileArgs)               adds a block to the sums
-//   decode(DecodeArgs), decoded_tile(height, TileArgs)      with kDecodeFrom
+//   tile<kShares>(height, TileArgs)      adds a block to the sums; meanwhile fetches one of so many
+//                                        shares of the next block (0: nothing)
+//   decode(DecodeArgs), decoded_tile<kShares>(height, TileArgs)      with kDecodeFrom
 #pragma once
 
 #include <algorithm>
@@ -27,11 +31,11 @@
 namespace wingspan {
 namespace {
 
-inline constexpr int64_t kBlockPairs = kFp8Block / 2;
+inline constexpr int64_t kMaxBlockPairs = 128;
 inline constexpr int64_t kChunkRows = 192;        // rows packed at a time
 inline constexpr int64_t kUsualPairs = 4096;      // scratch is made for so many at least
 inline constexpr int kRowSums = kGroup * kPanel;  // sums of one row for a group of panels
-inline constexpr int64_t kDecodedBytes = kBlockPairs * kGroup * 2 * kPanel * 4;
+inline constexpr int64_t kDecodedBytes = kMaxBlockPairs * kGroup * 2 * kPanel * 4;
 
 struct TileArgs {
   const void* x = nullptr;       // [pairs][height] of Pair
@@ -41,8 +45,20 @@ struct TileArgs {
   int64_t pairs = 0;
   float* sums = nullptr;             // [height][kRowSums]
   bool first = false;                // sums start from zero
-  const std::byte* ahead = nullptr;  // what to prefetch meanwhile: as many bytes as w has
+  const std::byte* ahead = nullptr;  // the next block, to prefetch
+  int64_t ahead_bytes = 0;
 };
+
+// Of `bytes` that a tile reads for a pair of K, its share of what to fetch for the next block.
+constexpr int64_t ahead_bytes(int64_t bytes, int shares) {
+  return shares == 0 ? 0 : (bytes / shares + 63) / 64 * 64;
+}
+inline constexpr int kOneLine = 64;  // so many shares that each is one line a pair
+// A tile that is alone has the block in the first-level cache; of several, they have to share it.
+template <int kShares>
+inline void prefetch(const std::byte* line) {
+  __builtin_prefetch(line, 0, kShares == 1 ? 3 : 2);
+}
 
 struct DecodeArgs {
   const std::byte* w = nullptr;
@@ -50,7 +66,6 @@ struct DecodeArgs {
   int panels = 0;
   int64_t pairs = 0;
   std::byte* out = nullptr;  // [pairs][panels][2 · kPanel]
-  const std::byte* ahead = nullptr;
 };
 
 // Scratch of one thread; grows only with K.
@@ -135,10 +150,41 @@ struct Block {
   PanelRun run;
 };
 
+// One tile of a block that is read as it lies in memory. The fetching of the next block is divided
+// among the first tiles, so that memory and arithmetic work at the same time; its loads would cost
+// the other tiles a twentieth of theirs.
+template <class Tiles, int kShares>
+void one_of_tiles(int64_t height, int64_t index, TileArgs t) {
+  if (index >= kShares) return Tiles::template tile<0>(height, t);
+  t.ahead += t.ahead_bytes / kShares * index;
+  Tiles::template tile<kShares>(height, t);
+}
+template <class Tiles>
+void tile_of_block(int64_t height, int64_t index, int64_t count, const TileArgs& t) {
+  if constexpr (Tiles::kDecodeFrom == 2) {
+    Tiles::template tile<1>(height, t);  // more are decoded
+  } else if constexpr (Tiles::kMaxShares == 1) {
+    one_of_tiles<Tiles, 1>(height, index, t);
+  } else if (count == 1) {
+    Tiles::template tile<1>(height, t);
+  } else {
+    count < 4 ? one_of_tiles<Tiles, 2>(height, index, t) : one_of_tiles<Tiles, 4>(height, index, t);
+  }
+}
+
+// The same of a decoded block: the next one is fetched as it lies in memory, so in few lines.
+template <class Tiles>
+void tile_of_decoded_block(int64_t height, int64_t index, TileArgs t) {
+  const int64_t fetched = index * t.pairs * 64;
+  if (fetched >= t.ahead_bytes) return Tiles::template decoded_tile<0>(height, t);
+  t.ahead += fetched;
+  Tiles::template decoded_tile<kOneLine>(height, t);
+}
+
 // All tiles of a block; t.sums are those of row 0 and the first panel.
-template <class Tiles, class Job, class Tile>
+template <class Tiles, bool kDecoded, class Job>
 void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowTiles& tiles,
-                    const Block& block, TileArgs t, const Tile& tile, LinearScratch& scratch) {
+                    const Block& block, TileArgs t, LinearScratch& scratch) {
   using Pair = typename Tiles::Pair;
   const int64_t pairs = (job.weight().k + 1) / 2;
   float* const sums = t.sums;
@@ -146,8 +192,11 @@ void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowT
     const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
     t.x = scratch.rows.as<Pair>() + row * pairs + block.first_pair * height;
     t.sums = sums + row * kRowSums;
-    tile(height, t);
-    t.ahead = nullptr;  // the first tile has seen to it
+    if constexpr (kDecoded) {
+      tile_of_decoded_block<Tiles>(height, i, t);
+    } else {
+      tile_of_block<Tiles>(height, i, tiles.count, t);
+    }
     if constexpr (Tiles::kScaled) {
       float* totals = scratch.totals.as<float>() + (t.sums - scratch.sums.as<float>());
       scale_block(job, x, first_row + row, height, block.index, block.run, t.sums, totals);
@@ -162,6 +211,7 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
   const int64_t element = dtype_size(w.dtype), pairs = (w.k + 1) / 2;
   const PanelPlace place = panel_place(job.panels(), w.k, run.panel);
   const int64_t stride = place.stride * element;
+  constexpr int64_t kBlockPairs = Tiles::kScaled ? kFp8Block / 2 : kMaxBlockPairs;
   const bool decoded = Tiles::kDecodeFrom > 0 && tiles.count >= Tiles::kDecodeFrom;
   auto* sums = scratch.sums.as<float>();
   float* out = Tiles::kScaled ? scratch.totals.as<float>() : sums;
@@ -173,27 +223,27 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
     t.first = Tiles::kScaled || b == 0;
     t.w = w.data.data() + place.first * element + begin * stride;
     t.w_stride = stride;
-    const std::byte* ahead = t.w + t.pairs * stride;
-    t.ahead = ahead;
+    t.ahead_bytes = t.pairs * stride;
+    t.ahead = t.w + t.ahead_bytes;
     t.sums = sums;
     if (!decoded) {
-      block_of_tiles<Tiles>(job, x, first_row, tiles, {b, begin, run}, t, Tiles::tile, scratch);
+      block_of_tiles<Tiles, false>(job, x, first_row, tiles, {b, begin, run}, t, scratch);
       continue;
     }
     if constexpr (Tiles::kDecodeFrom > 0) {
       // As many panels at a time as the L1 cache holds decoded.
       for (int p = 0; p < run.count; p += Tiles::kDecodePanels) {
         const int count = std::min(run.count - p, Tiles::kDecodePanels);
-        const int64_t bytes = p * 2 * kPanel * element;
-        Tiles::decode(
-            {t.w + bytes, stride, count, t.pairs, scratch.decoded.data(), ahead + bytes * t.pairs});
+        const int64_t panel_bytes = 2 * kPanel * element;
+        Tiles::decode({t.w + p * panel_bytes, stride, count, t.pairs, scratch.decoded.data()});
         TileArgs part = t;
         part.w = scratch.decoded.data();
         part.panels = count;
+        part.ahead += p * panel_bytes * t.pairs;
+        part.ahead_bytes = count * panel_bytes * t.pairs;
         part.sums = t.sums + p * kPanel;
-        part.ahead = nullptr;
-        block_of_tiles<Tiles>(job, x, first_row, tiles, {b, begin, {run.panel + p, count}}, part,
-                              Tiles::decoded_tile, scratch);
+        block_of_tiles<Tiles, true>(job, x, first_row, tiles, {b, begin, {run.panel + p, count}},
+                                    part, scratch);
       }
     }
   }

@@ -18,10 +18,14 @@ constexpr int panels_beside(int height) {
 #endif
 }
 
+// From how many tiles on BF16 weights are turned into float32 once for all: a panel that is
+// computed by itself does it again for each tile, four beside each other do it beside the loads.
 #if defined(__AVX512F__)
 constexpr bool kManyRegisters = true;
+constexpr int kWidenFrom = 16;
 #else
 constexpr bool kManyRegisters = false;
+constexpr int kWidenFrom = 5;
 #endif
 
 // The storage types of a packed weight: the even or the odd half of a pair of K for 16 columns.
@@ -124,7 +128,7 @@ inline void add_half(const Weight& weight, const float* x, F16 (&acc)[H][NP]) {
 }
 
 // Adds a block to the sums of H rows in NP panels from panel `p` on.
-template <class W, int H, int NP>
+template <class W, int H, int NP, int kShares>
 inline void tile_panels(const TileArgs& t, int p) {
   using Element = typename W::Element;
   const auto* x = static_cast<const FloatPair*>(t.x);
@@ -133,15 +137,17 @@ inline void tile_panels(const TileArgs& t, int p) {
   F16 acc[H][NP];
   for (int m = 0; m < H; ++m) {
     for (int q = 0; q < NP; ++q) {
-      acc[m][q] = t.first ? zero16() : load16(sums + m * kRowSums + q * kPanel);
+      acc[m][q] = load_if16(!t.first, sums + m * kRowSums + q * kPanel);
     }
   }
-  // Each pass over the block fetches its share of the next one, in the order of memory.
-  constexpr int64_t kShare = NP * 2 * kPanel * sizeof(Element);
-  const std::byte* ahead = (t.ahead != nullptr ? t.ahead : t.w) + p * t.pairs * kShare / NP;
-  for (int64_t i = 0; i < t.pairs; ++i) {
-    for (int64_t line = 0; line < kShare; line += 64) __builtin_prefetch(ahead + line);
-    ahead += kShare;
+  constexpr int64_t kBytes = NP * 2 * kPanel * sizeof(Element),
+                    kAhead = ahead_bytes(kBytes, kShares);
+  const std::byte* ahead = t.ahead + p * t.pairs * kAhead / NP;
+  const int64_t stride = t.w_stride;
+  int64_t left = t.pairs;
+  do {  // at least once: a way around the loop would pass through the stack
+    for (int64_t line = 0; line < kAhead; line += 64) prefetch<kShares>(ahead + line);
+    ahead += kAhead;
     add_half<H, NP>(
         [&](int q) { return W::odd(reinterpret_cast<const Element*>(w) + q * 2 * kPanel); },
         &x->odd, acc);
@@ -149,41 +155,41 @@ inline void tile_panels(const TileArgs& t, int p) {
         [&](int q) { return W::even(reinterpret_cast<const Element*>(w) + q * 2 * kPanel); },
         &x->even, acc);
     x += H;
-    w += t.w_stride;
-  }
+    w += stride;
+  } while (--left > 0);
   for (int m = 0; m < H; ++m) {
     for (int q = 0; q < NP; ++q) store16(sums + m * kRowSums + q * kPanel, acc[m][q]);
   }
 }
 
-template <class W, int H>
+template <class W, int H, int kShares>
 void tile_rows(const TileArgs& t) {
   constexpr int kBeside = panels_beside(H);
   int p = 0;
-  for (; p + kBeside <= t.panels; p += kBeside) tile_panels<W, H, kBeside>(t, p);
+  for (; p + kBeside <= t.panels; p += kBeside) tile_panels<W, H, kBeside, kShares>(t, p);
   if constexpr (kBeside > 2) {
-    for (; p + 2 <= t.panels; p += 2) tile_panels<W, H, 2>(t, p);
+    for (; p + 2 <= t.panels; p += 2) tile_panels<W, H, 2, kShares>(t, p);
   }
   if constexpr (kBeside > 1) {
-    for (; p < t.panels; ++p) tile_panels<W, H, 1>(t, p);
+    for (; p < t.panels; ++p) tile_panels<W, H, 1, kShares>(t, p);
   }
 }
 
-template <class W>
+template <class W, int kShares>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<W, 1>(t);
+      return tile_rows<W, 1, kShares>(t);
     case 2:
-      return tile_rows<W, 2>(t);
+      return tile_rows<W, 2, kShares>(t);
     case 3:
-      return tile_rows<W, 3>(t);
+      return tile_rows<W, 3, kShares>(t);
     case 4:
-      return tile_rows<W, 4>(t);
+      return tile_rows<W, 4, kShares>(t);
     case 5:
-      return tile_rows<W, 5>(t);
+      return tile_rows<W, 5, kShares>(t);
     default:
-      return tile_rows<W, 6>(t);
+      return tile_rows<W, 6, kShares>(t);
   }
 }
 
@@ -191,9 +197,12 @@ template <class W>
 struct Tiles {
   using Pair = FloatPair;
   static constexpr int64_t kMaxRows = 6;
+  static constexpr int kMaxShares = kManyRegisters ? 4 : 1;
   static constexpr bool kScaled = sizeof(typename W::Element) == 1;
   // Decoding FP8 pays from two tiles on. BF16 is read faster as float32 too, by many tiles.
-  static constexpr int kDecodeFrom = kScaled ? 2 : sizeof(typename W::Element) == 2 ? 5 : 0;
+  static constexpr int kDecodeFrom = kScaled                            ? 2
+                                     : sizeof(typename W::Element) == 2 ? kWidenFrom
+                                                                        : 0;
   static constexpr int kDecodePanels = panels_beside(static_cast<int>(kMaxRows));
 
   static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, FloatPair* out) {
@@ -203,7 +212,10 @@ struct Tiles {
     }
     fill_any<uint8_t>(x, row, height, pairs, W::kRowScale, out);
   }
-  static void tile(int64_t height, const TileArgs& t) { tile_of<W>(height, t); }
+  template <int kShares>
+  static void tile(int64_t height, const TileArgs& t) {
+    tile_of<W, kShares>(height, t);
+  }
 
   static void decode(const DecodeArgs& d) {
     if constexpr (kDecodeFrom > 0) {
@@ -213,16 +225,16 @@ struct Tiles {
       for (int64_t i = 0; i < d.pairs; ++i) {
         for (int p = 0; p < d.panels; ++p, out += 2 * kPanel) {
           const auto* w = reinterpret_cast<const Element*>(d.w + i * d.w_stride + p * kBytes);
-          __builtin_prefetch(d.ahead + (i * d.panels + p) * kBytes);
           store16(out, W::even(w));
           store16(out + kPanel, W::odd(w));
         }
       }
     }
   }
+  template <int kShares>
   static void decoded_tile(int64_t height, TileArgs t) {
     t.w_stride = static_cast<int64_t>(t.panels) * 2 * kPanel * 4;
-    tile_of<F32Weight>(height, t);
+    tile_of<F32Weight, kShares>(height, t);
   }
 };
 

@@ -296,6 +296,16 @@ static inline F16 e4m3_odd16(const uint8_t* p) {
 
 #endif
 
+// keep ? what lies at p : zero. One load where that can be: of many sums at a tile's start, a
+// branch would pass through the stack.
+static inline F16 load_if16(bool keep, const float* p) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+  return {_mm512_maskz_loadu_ps(keep ? __mmask16{0xffff} : __mmask16{0}, p)};
+#else
+  return keep ? load16(p) : zero16();
+#endif
+}
+
 static inline float fold16(F16 a) {
   float lanes[16];
   store16(lanes, a);

@@ -100,7 +100,7 @@ struct Hot {
   const char* file;
   const char* product;
   const char* type;  // of weights, in the function's name
-  const char* tile;  // rows and panels, in the function's name
+  const char* tile;  // rows and panels, in the function's name; shares of the prefetch follow
   int products;
   int allowed;  // reads of constants from the stack
 };
@@ -126,13 +126,13 @@ TEST(ObjectCode, HotLoopsKeepOffTheStack) {
     ASSERT_FALSE(object.empty());
     int found = 0;
     for (const Loop& loop : loops_of(object, hot.product)) {
-      const std::string tile = std::string(hot.type) + ", " + hot.tile + ">";
+      const std::string tile = std::string(hot.type) + ", " + hot.tile + ", ";
       if (loop.function.find(tile) == std::string::npos) continue;
       ++found;
       EXPECT_EQ(loop.products, hot.products);
       EXPECT_LE(loop.stack, hot.allowed) << "of " << loop.instructions << " instructions";
     }
-    EXPECT_EQ(found, 1);
+    EXPECT_GE(found, 1);
   }
 }
 

@@ -27,3 +27,12 @@ inline __m512 emulated_dpbf16(__m512 sum, __m512bh a, __m512bh b) {
 }
 #undef _mm512_dpbf16_ps
 #define _mm512_dpbf16_ps emulated_dpbf16
+
+// Missing in SIMDe 0.7.4. As the instruction, reads nothing where the mask is zero.
+inline __m512 emulated_maskz_loadu(__mmask16 keep, const float* p) {
+  float lanes[16];
+  for (int j = 0; j < 16; ++j) lanes[j] = (keep >> j & 1) != 0 ? p[j] : 0.0F;
+  return _mm512_loadu_ps(lanes);
+}
+#undef _mm512_maskz_loadu_ps
+#define _mm512_maskz_loadu_ps emulated_maskz_loadu
