@@ -80,7 +80,7 @@ struct Fp8Load {
 };
 
 // Adds a block to the sums of H rows in P panels: 24 of 32 registers hold sums in the tallest tile.
-template <class Load, int H, int P, int kShares>
+template <class Load, int H, int P, int kShares, bool kScaled>
 void tile_panels(const TileArgs& t) {
   const auto* x = static_cast<const uint32_t*>(t.x);
   const std::byte* w = t.w;
@@ -90,7 +90,8 @@ void tile_panels(const TileArgs& t) {
   __m512 acc[H][P];
   for (int m = 0; m < H; ++m) {
     for (int p = 0; p < P; ++p) {
-      acc[m][p] = _mm512_maskz_loadu_ps(keep, sums + m * kRowSums + p * kPanel);
+      acc[m][p] = kScaled ? _mm512_setzero_ps()
+                          : _mm512_maskz_loadu_ps(keep, sums + m * kRowSums + p * kPanel);
     }
   }
   constexpr int64_t kAhead = ahead_bytes(P * 2 * kPanel * Load::kElementBytes, kShares);
@@ -110,39 +111,47 @@ void tile_panels(const TileArgs& t) {
     w += stride;
   } while (--left > 0);
   for (int m = 0; m < H; ++m) {
-    for (int p = 0; p < P; ++p) _mm512_storeu_ps(sums + m * kRowSums + p * kPanel, acc[m][p]);
+    for (int p = 0; p < P; ++p) {
+      float* const sum = sums + m * kRowSums + p * kPanel;
+      if constexpr (kScaled) {
+        const __m512 block = _mm512_mul_ps(acc[m][p], _mm512_set1_ps(t.row_scales[m]));
+        acc[m][p] = _mm512_fmadd_ps(block, _mm512_set1_ps(t.panel_scales[p]),
+                                    _mm512_maskz_loadu_ps(keep, sum));
+      }
+      _mm512_storeu_ps(sum, acc[m][p]);
+    }
   }
 }
 
-template <class Load, int H, int kShares>
+template <class Load, int H, int kShares, bool kScaled>
 void tile_rows(const TileArgs& t) {
   switch (t.panels) {
     case 1:
-      return tile_panels<Load, H, 1, kShares>(t);
+      return tile_panels<Load, H, 1, kShares, kScaled>(t);
     case 2:
-      return tile_panels<Load, H, 2, kShares>(t);
+      return tile_panels<Load, H, 2, kShares, kScaled>(t);
     case 3:
-      return tile_panels<Load, H, 3, kShares>(t);
+      return tile_panels<Load, H, 3, kShares, kScaled>(t);
     default:
-      return tile_panels<Load, H, 4, kShares>(t);
+      return tile_panels<Load, H, 4, kShares, kScaled>(t);
   }
 }
 
-template <class Load, int kShares>
+template <class Load, int kShares, bool kScaled>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<Load, 1, kShares>(t);
+      return tile_rows<Load, 1, kShares, kScaled>(t);
     case 2:
-      return tile_rows<Load, 2, kShares>(t);
+      return tile_rows<Load, 2, kShares, kScaled>(t);
     case 3:
-      return tile_rows<Load, 3, kShares>(t);
+      return tile_rows<Load, 3, kShares, kScaled>(t);
     case 4:
-      return tile_rows<Load, 4, kShares>(t);
+      return tile_rows<Load, 4, kShares, kScaled>(t);
     case 5:
-      return tile_rows<Load, 5, kShares>(t);
+      return tile_rows<Load, 5, kShares, kScaled>(t);
     default:
-      return tile_rows<Load, 6, kShares>(t);
+      return tile_rows<Load, 6, kShares, kScaled>(t);
   }
 }
 
@@ -172,7 +181,6 @@ void fill_pairs(const Rows& x, int64_t row, int64_t height, int64_t pairs, uint3
 template <class Load, bool kFp8>
 struct Tiles {
   using Pair = uint32_t;
-  static constexpr int64_t kMaxRows = 6;
   static constexpr int kMaxShares = 4;
   static constexpr bool kScaled = kFp8;
   static constexpr int kDecodeFrom = kFp8 ? 2 : 0, kDecodePanels = kGroup;
@@ -182,7 +190,7 @@ struct Tiles {
   }
   template <int kShares>
   static void tile(int64_t height, const TileArgs& t) {
-    tile_of<Load, kShares>(height, t);
+    tile_of<Load, kShares, kScaled>(height, t);
   }
 
   template <int P>
@@ -209,7 +217,7 @@ struct Tiles {
   template <int kShares>
   static void decoded_tile(int64_t height, TileArgs t) {
     t.w_stride = static_cast<int64_t>(t.panels) * 64;
-    tile_of<Bf16Load, kShares>(height, t);
+    tile_of<Bf16Load, kShares, kScaled>(height, t);
   }
 };
 

@@ -9,8 +9,7 @@
 //
 // A kernel set (the template parameter Tiles) gives:
 //   Pair                    what a tile reads of one row for one pair of K
-//   kMaxRows                the tallest tile
-//   kScaled                 whether sums are per block and scaled (FP8 weights)
+//   kScaled                 whether each block's sum is scaled before it is added (FP8 weights)
 //   kDecodeFrom             from how many tiles on a block is decoded to memory once for all of
 //   them
 //                           (0: never), kDecodePanels at a time
@@ -31,6 +30,7 @@
 namespace wingspan {
 namespace {
 
+inline constexpr int kTallest = 6;  // rows of a tile
 inline constexpr int64_t kMaxBlockPairs = 128;
 inline constexpr int64_t kChunkRows = 192;        // rows packed at a time
 inline constexpr int64_t kUsualPairs = 4096;      // scratch is made for so many at least
@@ -43,8 +43,10 @@ struct TileArgs {
   int64_t w_stride = 0;          // bytes from pair to pair
   int panels = 0;                // 1 to kGroup
   int64_t pairs = 0;
-  float* sums = nullptr;             // [height][kRowSums]
-  bool first = false;                // sums start from zero
+  float* sums = nullptr;  // [height][kRowSums]
+  bool first = false;     // sums start from zero
+  // With kScaled, what the block adds is multiplied by its row's and its panel's scale.
+  float row_scales[kTallest] = {}, panel_scales[kGroup] = {};
   const std::byte* ahead = nullptr;  // the next block, to prefetch
   int64_t ahead_bytes = 0;
 };
@@ -70,7 +72,7 @@ struct DecodeArgs {
 
 // Scratch of one thread; grows only with K.
 struct LinearScratch {
-  Buffer rows, sums, totals, decoded;
+  Buffer rows, sums, decoded;
 };
 inline std::byte* at_least(Buffer& buffer, int64_t bytes) {
   if (static_cast<int64_t>(buffer.size()) < bytes) buffer = Buffer(static_cast<size_t>(bytes));
@@ -128,22 +130,6 @@ struct PanelRun {
   int count;
 };
 
-// totals = fma(block sums · sx, sw, totals) for a tile (linear.h).
-template <class Job>
-void scale_block(const Job& job, const Rows& x, int64_t row, int64_t rows, int64_t block,
-                 const PanelRun& run, const float* sums, float* totals) {
-  F16 sw[kGroup];
-  for (int p = 0; p < run.count; ++p) sw[p] = set16(job.scales(run.panel + p)[block]);
-  for (int64_t m = 0; m < rows; ++m) {
-    const F16 sx = set16(x.scale(row + m, block));
-    for (int p = 0; p < run.count; ++p) {
-      const int64_t at = m * kRowSums + p * kPanel;
-      const F16 before = block == 0 ? zero16() : load16(totals + at);
-      store16(totals + at, fma16(mul16(load16(sums + at), sx), sw[p], before));
-    }
-  }
-}
-
 // A block of K, and the panels that are computed.
 struct Block {
   int64_t index, first_pair;
@@ -188,18 +174,24 @@ void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowT
   using Pair = typename Tiles::Pair;
   const int64_t pairs = (job.weight().k + 1) / 2;
   float* const sums = t.sums;
+  if constexpr (Tiles::kScaled) {
+    for (int p = 0; p < t.panels; ++p) {
+      t.panel_scales[p] = job.scales(block.run.panel + p)[block.index];
+    }
+  }
   for (int64_t i = 0; i < tiles.count; ++i) {
     const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
+    if constexpr (Tiles::kScaled) {
+      for (int64_t m = 0; m < height; ++m) {
+        t.row_scales[m] = x.scale(first_row + row + m, block.index);
+      }
+    }
     t.x = scratch.rows.as<Pair>() + row * pairs + block.first_pair * height;
     t.sums = sums + row * kRowSums;
     if constexpr (kDecoded) {
       tile_of_decoded_block<Tiles>(height, i, t);
     } else {
       tile_of_block<Tiles>(height, i, tiles.count, t);
-    }
-    if constexpr (Tiles::kScaled) {
-      float* totals = scratch.totals.as<float>() + (t.sums - scratch.sums.as<float>());
-      scale_block(job, x, first_row + row, height, block.index, block.run, t.sums, totals);
     }
   }
 }
@@ -214,13 +206,12 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
   constexpr int64_t kBlockPairs = Tiles::kScaled ? kFp8Block / 2 : kMaxBlockPairs;
   const bool decoded = Tiles::kDecodeFrom > 0 && tiles.count >= Tiles::kDecodeFrom;
   auto* sums = scratch.sums.as<float>();
-  float* out = Tiles::kScaled ? scratch.totals.as<float>() : sums;
   for (int64_t b = 0; b * kBlockPairs < pairs; ++b) {
     const int64_t begin = b * kBlockPairs;
     TileArgs t;
     t.pairs = std::min(pairs - begin, kBlockPairs);
     t.panels = run.count;
-    t.first = Tiles::kScaled || b == 0;
+    t.first = b == 0;
     t.w = w.data.data() + place.first * element + begin * stride;
     t.w_stride = stride;
     t.ahead_bytes = t.pairs * stride;
@@ -250,7 +241,7 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
   for (int64_t m = 0; m < tiles.rows; ++m) {
     for (int p = 0; p < run.count; p += Job::kPanelsPerOutput) {
       job.store(first_row + m, (run.panel + p) / Job::kPanelsPerOutput,
-                out + m * kRowSums + p * kPanel);
+                sums + m * kRowSums + p * kPanel);
     }
   }
 }
@@ -267,12 +258,11 @@ void run_linear(const Job& job, const Rows& x, int64_t begin, int64_t end) {
   at_least(scratch.rows,
            kChunkRows * std::max(pairs, kUsualPairs) * static_cast<int64_t>(sizeof(Pair)));
   at_least(scratch.sums, kChunkRows * kRowSums * 4);
-  if (Tiles::kScaled) at_least(scratch.totals, kChunkRows * kRowSums * 4);
   if (Tiles::kDecodeFrom > 0) at_least(scratch.decoded, kDecodedBytes);
   const int64_t chunks = (x.rows + kChunkRows - 1) / kChunkRows;
   for (int64_t c = 0; c < chunks; ++c) {
     const int64_t first = x.rows * c / chunks, rows = x.rows * (c + 1) / chunks - first;
-    const RowTiles tiles(rows, Tiles::kMaxRows);
+    const RowTiles tiles(rows, kTallest);
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
       Tiles::fill(x, first + row, height, pairs, scratch.rows.as<Pair>() + row * pairs);

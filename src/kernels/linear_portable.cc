@@ -128,7 +128,7 @@ inline void add_half(const Weight& weight, const float* x, F16 (&acc)[H][NP]) {
 }
 
 // Adds a block to the sums of H rows in NP panels from panel `p` on.
-template <class W, int H, int NP, int kShares>
+template <class W, int H, int NP, int kShares, bool kScaled>
 inline void tile_panels(const TileArgs& t, int p) {
   using Element = typename W::Element;
   const auto* x = static_cast<const FloatPair*>(t.x);
@@ -137,7 +137,7 @@ inline void tile_panels(const TileArgs& t, int p) {
   F16 acc[H][NP];
   for (int m = 0; m < H; ++m) {
     for (int q = 0; q < NP; ++q) {
-      acc[m][q] = load_if16(!t.first, sums + m * kRowSums + q * kPanel);
+      acc[m][q] = kScaled ? zero16() : load_if16(!t.first, sums + m * kRowSums + q * kPanel);
     }
   }
   constexpr int64_t kBytes = NP * 2 * kPanel * sizeof(Element),
@@ -158,52 +158,58 @@ inline void tile_panels(const TileArgs& t, int p) {
     w += stride;
   } while (--left > 0);
   for (int m = 0; m < H; ++m) {
-    for (int q = 0; q < NP; ++q) store16(sums + m * kRowSums + q * kPanel, acc[m][q]);
+    for (int q = 0; q < NP; ++q) {
+      float* const sum = sums + m * kRowSums + q * kPanel;
+      if constexpr (kScaled) {
+        const F16 block = mul16(acc[m][q], set16(t.row_scales[m]));
+        acc[m][q] = fma16(block, set16(t.panel_scales[p + q]), load_if16(!t.first, sum));
+      }
+      store16(sum, acc[m][q]);
+    }
   }
 }
 
-template <class W, int H, int kShares>
+template <class W, int H, int kShares, bool kScaled>
 void tile_rows(const TileArgs& t) {
   constexpr int kBeside = panels_beside(H);
   int p = 0;
-  for (; p + kBeside <= t.panels; p += kBeside) tile_panels<W, H, kBeside, kShares>(t, p);
+  for (; p + kBeside <= t.panels; p += kBeside) tile_panels<W, H, kBeside, kShares, kScaled>(t, p);
   if constexpr (kBeside > 2) {
-    for (; p + 2 <= t.panels; p += 2) tile_panels<W, H, 2, kShares>(t, p);
+    for (; p + 2 <= t.panels; p += 2) tile_panels<W, H, 2, kShares, kScaled>(t, p);
   }
   if constexpr (kBeside > 1) {
-    for (; p < t.panels; ++p) tile_panels<W, H, 1, kShares>(t, p);
+    for (; p < t.panels; ++p) tile_panels<W, H, 1, kShares, kScaled>(t, p);
   }
 }
 
-template <class W, int kShares>
+template <class W, int kShares, bool kScaled>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<W, 1, kShares>(t);
+      return tile_rows<W, 1, kShares, kScaled>(t);
     case 2:
-      return tile_rows<W, 2, kShares>(t);
+      return tile_rows<W, 2, kShares, kScaled>(t);
     case 3:
-      return tile_rows<W, 3, kShares>(t);
+      return tile_rows<W, 3, kShares, kScaled>(t);
     case 4:
-      return tile_rows<W, 4, kShares>(t);
+      return tile_rows<W, 4, kShares, kScaled>(t);
     case 5:
-      return tile_rows<W, 5, kShares>(t);
+      return tile_rows<W, 5, kShares, kScaled>(t);
     default:
-      return tile_rows<W, 6, kShares>(t);
+      return tile_rows<W, 6, kShares, kScaled>(t);
   }
 }
 
 template <class W>
 struct Tiles {
   using Pair = FloatPair;
-  static constexpr int64_t kMaxRows = 6;
   static constexpr int kMaxShares = kManyRegisters ? 4 : 1;
   static constexpr bool kScaled = sizeof(typename W::Element) == 1;
   // Decoding FP8 pays from two tiles on. BF16 is read faster as float32 too, by many tiles.
   static constexpr int kDecodeFrom = kScaled                            ? 2
                                      : sizeof(typename W::Element) == 2 ? kWidenFrom
                                                                         : 0;
-  static constexpr int kDecodePanels = panels_beside(static_cast<int>(kMaxRows));
+  static constexpr int kDecodePanels = panels_beside(kTallest);
 
   static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, FloatPair* out) {
     if (x.dtype == DType::kF32) return fill_any<float>(x, row, height, pairs, W::kRowScale, out);
@@ -214,7 +220,7 @@ struct Tiles {
   }
   template <int kShares>
   static void tile(int64_t height, const TileArgs& t) {
-    tile_of<W, kShares>(height, t);
+    tile_of<W, kShares, kScaled>(height, t);
   }
 
   static void decode(const DecodeArgs& d) {
@@ -234,7 +240,7 @@ struct Tiles {
   template <int kShares>
   static void decoded_tile(int64_t height, TileArgs t) {
     t.w_stride = static_cast<int64_t>(t.panels) * 2 * kPanel * 4;
-    tile_of<F32Weight, kShares>(height, t);
+    tile_of<F32Weight, kShares, kScaled>(height, t);
   }
 };
 
