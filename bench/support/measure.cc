@@ -5,11 +5,11 @@
 #include <atomic>
 #include <cstdio>
 #include <fstream>
-#include <thread>
 
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "kernels/probe.h"
 
 namespace wingspan::bench {
@@ -55,7 +55,7 @@ void Probes::measure() {
 
 Options parse_options(int argc, char** argv, const char* about) {
   Options o;
-  o.threads = static_cast<int>(std::thread::hardware_concurrency());
+  o.threads = available_cpus();
   CLI::App app(about);
   app.allow_extras();
   app.add_option("--json", o.json, "Append one JSON object a line to this file");

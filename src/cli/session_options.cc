@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/cpus.h"
 #include "cli/session.h"
 #include "cli/version.h"
 #include "comm/mpi.h"
@@ -121,7 +122,8 @@ void add_model_options(CLI::App& app, ModelOptions& o, bool one_width, bool mode
   app.add_option("--prefill-chunk", o.prefill_chunk, "tokens of a prompt per step")
       ->check(CLI::Range(int64_t{1}, kMaxChunk))
       ->capture_default_str();
-  app.add_option("--threads", o.threads, "worker threads in all; default: the machine's cores")
+  app.add_option("--threads", o.threads,
+                 "worker threads in all; default: the CPUs that this process may use")
       ->check(CLI::Range(1, 4096));
   app.add_option("--memory-gb", o.memory_gb, "use at most so much memory; default: what is free")
       ->check(CLI::Range(1e-3, 1e6));
@@ -141,7 +143,11 @@ Expected<SessionSetup> prepare_session(const ModelOptions& options, ModelConfig 
     s.placement.topology = {.experts = 1, .rank_slots = even_rank_slots(1, s.ranks)};
   }
   WS_RETURN_IF_ERROR(choose_numerics(s));
-  if (s.options.threads == 0) s.options.threads = machine_cores();
+  if (s.options.threads == 0) {
+    // A launcher that binds processes has given each its part of the machine.
+    const int cpus = available_cpus();
+    s.options.threads = s.mpi ? std::min(cpus * mpi_launch().local_size, machine_cores()) : cpus;
+  }
   s.threads_per_rank = std::max(1, s.options.threads / (s.mpi ? mpi_launch().local_size : s.ranks));
   return s;
 }

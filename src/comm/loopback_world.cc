@@ -9,7 +9,8 @@
 #include <chrono>
 #include <climits>
 #include <fstream>
-#include <thread>
+
+#include "base/cpus.h"
 
 namespace wingspan {
 namespace {
@@ -44,7 +45,7 @@ ChannelState::ChannelState(int rank_count, size_t region_bytes)
 
 LoopbackWorld::LoopbackWorld(int ranks, const GroupOptions& options)
     : options_(options), states_(static_cast<size_t>(ranks)) {
-  const bool own_core = ranks <= static_cast<int>(std::thread::hardware_concurrency());
+  const bool own_core = ranks <= available_cpus();
   spins_ = own_core ? kSpins : 1;
   yields_ = own_core ? kYields : kYieldsShared;
 }

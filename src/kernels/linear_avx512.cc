@@ -109,7 +109,7 @@ void tile_panels(const TileArgs& t) {
     }
     x += H;
     w += stride;
-  } while (--left > 0);
+  } while (--left != 0);
   for (int m = 0; m < H; ++m) {
     for (int p = 0; p < P; ++p) {
       float* const sum = sums + m * kRowSums + p * kPanel;

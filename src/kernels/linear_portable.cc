@@ -156,7 +156,7 @@ inline void tile_panels(const TileArgs& t, int p) {
         &x->even, acc);
     x += H;
     w += stride;
-  } while (--left > 0);
+  } while (--left != 0);
   for (int m = 0; m < H; ++m) {
     for (int q = 0; q < NP; ++q) {
       float* const sum = sums + m * kRowSums + q * kPanel;
