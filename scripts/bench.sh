@@ -51,8 +51,8 @@ model="--synthetic 24,1024,64,8,384"
 }
 if command -v mpirun > /dev/null; then
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-    engine ranks-mpi mpirun -n 4 --oversubscribe --mca btl_vader_single_copy_mechanism none -- \
-    --synthetic 24,1024,64,8,384 --batch 64 --prompt-tokens 16 --decode-tokens 8
+    engine ranks-mpi mpirun -n 4 --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism none -- \
+    --synthetic 24,1024,64,8,384 --batch 64 --prompt-tokens 16 --decode-tokens 8 --threads "$(nproc)"
 fi
 for experts in 16 64 256; do
   engine "experts-$experts" -- --synthetic "4,1024,$experts,8,384" --batch 16 --prompt-tokens 16 --decode-tokens 8

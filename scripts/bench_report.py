@@ -122,8 +122,10 @@ def number(x):
     return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
 
 
-def params_text(params):
-    return ", ".join(f"{k} {v}" for k, v in params.items() if k not in ("model", "kernel", "variant", "threads"))
+def params_text(name, params):
+    """The kernel's variant only where one table compares several."""
+    hidden = {"model", "kernel", "threads"} | (set() if name == "gemm" else {"variant"})
+    return ", ".join(f"{k} {v}" for k, v in params.items() if k not in hidden)
 
 
 def row_cells(r):
@@ -133,7 +135,7 @@ def row_cells(r):
     ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
     target = "" if r["target"] is None else f"{r['target']:.2f}"
     reached = "" if r["target"] is None else ("yes" if r["ratio"] >= r["target"] else "no")
-    return [r["name"], params_text(r["params"]), r["metric"], measured, number(r["limit"]), ratio, target, reached]
+    return [r["name"], params_text(r["name"], r["params"]), r["metric"], measured, number(r["limit"]), ratio, target, reached]
 
 
 HEAD = ["what", "case", "metric", "median (least–most)", "limit", "ratio", "target", "reached"]

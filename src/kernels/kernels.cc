@@ -1,5 +1,9 @@
 #include "kernels/kernels.h"
 
+#include <algorithm>
+#include <atomic>
+
+#include "base/clock.h"
 #include "kernels/avx512.h"
 #include "kernels/portable.h"
 #include "kernels/probe.h"
@@ -40,6 +44,47 @@ constexpr Kernels kAvx512 = {"avx512",        "avx512bf16",    avx512::linear,
                              v4::probe_fma,   v4::probe_read,  avx512::probe_bf16,
                              kProbeBf16Flops, v4::sigmoid,     v4::rope,
                              v4::narrow_bf16, v4::round_bf16};
+
+// For CPUs whose dot products are slow: only where memory bounds a GEMM anyway, since they need the
+// fewest instructions.
+constexpr int64_t kFewRows = 2;
+void few_linear(const LinearArgs& a) { a.x.rows <= kFewRows ? avx512::linear(a) : v4::linear(a); }
+void few_gate_up(const GateUpArgs& a) {
+  a.x.rows <= kFewRows ? avx512::gate_up(a) : v4::gate_up(a);
+}
+constexpr Kernels kAvx512Fma = [] {
+  Kernels k = kAvx512;
+  k.variant = "avx512bf16 for few rows, fma";
+  k.linear = few_linear;
+  k.gate_up = few_gate_up;
+  k.mla_attention = v4::mla_attention;
+  k.probe_bf16 = v4::probe_fma;
+  k.probe_bf16_flops = kProbeFmaFlops;
+  return k;
+}();
+
+// The least time of a few short runs.
+double shortest(float (*probe)(int64_t), int64_t rounds) {
+  double least = 1;
+  std::atomic<float> kept{0};  // keeps the work
+  for (int i = 0; i < 5; ++i) {
+    const int64_t begin = system_clock().now_ns();
+    kept.store(probe(rounds));
+    least = std::min(least, seconds(begin, system_clock().now_ns()));
+  }
+  return least;
+}
+
+// Whether dot products do more than float32 multiply-adds: on AMD's Zen 4 twice as much, on Intel's
+// Xeons half as much. A tenth of a millisecond, once.
+bool dot_products_pay() {
+  static const bool pay = [] {
+    constexpr int64_t kRounds = 1000;
+    const double dots = shortest(avx512::probe_bf16, kRounds) / kProbeBf16Flops;
+    return dots < shortest(v4::probe_fma, kRounds) / kProbeFmaFlops;
+  }();
+  return pay;
+}
 #endif
 
 // How many of kPortable this CPU can run.
@@ -57,34 +102,36 @@ int usable_variants() {
 #endif
 }
 
-// Null where the CPU lacks BF16 dot products or byte permutes.
-const Kernels* avx512_table() {
+// Empty where the CPU lacks BF16 dot products or byte permutes; the faster one first.
+std::vector<const Kernels*> avx512_tables() {
 #if defined(__x86_64__)
   if (usable_variants() == 3 && __builtin_cpu_supports("avx512bf16") &&
       __builtin_cpu_supports("avx512vbmi")) {
-    return &kAvx512;
+    if (dot_products_pay()) return {&kAvx512, &kAvx512Fma};
+    return {&kAvx512Fma, &kAvx512};
   }
 #endif
-  return nullptr;
+  return {};
 }
 
 }  // namespace
 
 std::vector<std::string> kernel_names() {
   std::vector<std::string> names = {"auto", "reference", "portable"};
-  if (avx512_table() != nullptr) names.push_back("avx512");
+  if (!avx512_tables().empty()) names.push_back("avx512");
   return names;
 }
 
 std::vector<const Kernels*> all_kernels() {
   std::vector<const Kernels*> out = {&kReference};
   for (int i = 0; i < usable_variants(); ++i) out.push_back(&kPortable[i]);
-  if (const Kernels* table = avx512_table()) out.push_back(table);
+  for (const Kernels* table : avx512_tables()) out.push_back(table);
   return out;
 }
 
 Expected<const Kernels*> choose_kernels(std::string_view name) {
-  const Kernels* const avx512 = avx512_table();
+  const auto tables = avx512_tables();
+  const Kernels* const avx512 = tables.empty() ? nullptr : tables[0];
   const Kernels* const portable = &kPortable[usable_variants() - 1];
   if (name == "reference") return &kReference;
   if (name == "portable") return portable;
