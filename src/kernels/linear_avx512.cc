@@ -94,13 +94,11 @@ void tile_panels(const TileArgs& t) {
                           : _mm512_maskz_loadu_ps(keep, sums + m * kRowSums + p * kPanel);
     }
   }
-  constexpr int64_t kAhead = ahead_bytes(P * 2 * kPanel * Load::kElementBytes, kShares);
-  const std::byte* ahead = t.ahead;
+  Ahead<P, P * 2 * kPanel * Load::kElementBytes, kShares> ahead(t, 0);
   const int64_t stride = t.w_stride;
   int64_t left = t.pairs;
   do {  // at least once: a way around the loop, too
-    for (int64_t line = 0; line < kAhead; line += 64) prefetch<kShares>(ahead + line);
-    ahead += kAhead;
+    ahead.fetch();
     __m512i v[P];
     weights.template load<P>(w, v);
     for (int m = 0; m < H; ++m) {
@@ -110,6 +108,7 @@ void tile_panels(const TileArgs& t) {
     x += H;
     w += stride;
   } while (--left != 0);
+#pragma GCC unroll 6  // a loop would take the sums from the stack
   for (int m = 0; m < H; ++m) {
     for (int p = 0; p < P; ++p) {
       float* const sum = sums + m * kRowSums + p * kPanel;
@@ -181,7 +180,6 @@ void fill_pairs(const Rows& x, int64_t row, int64_t height, int64_t pairs, uint3
 template <class Load, bool kFp8>
 struct Tiles {
   using Pair = uint32_t;
-  static constexpr int kMaxShares = 4;
   static constexpr bool kScaled = kFp8;
   static constexpr int kDecodeFrom = kFp8 ? 2 : 0, kDecodePanels = kGroup;
 

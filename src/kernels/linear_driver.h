@@ -13,11 +13,9 @@
 //   kDecodeFrom             from how many tiles on a block is decoded to memory once for all of
 //   them
 //                           (0: never), kDecodePanels at a time
-//   kMaxShares              1 where a tile is computed panel by panel, which spreads the fetching
-//                           enough; else 4
 //   fill(x, row, height, pairs, out)     packs `height` rows for tiles: [pairs][height] of Pair
-//   tile<kShares>(height, TileArgs)      adds a block to the sums; meanwhile fetches one of so many
-//                                        shares of the next block (0: nothing)
+//   tile<kShares>(height, TileArgs)      adds a block to the sums; meanwhile fetches a share of the
+//                                        next block (Ahead)
 //   decode(DecodeArgs), decoded_tile<kShares>(height, TileArgs)      with kDecodeFrom
 #pragma once
 
@@ -47,20 +45,37 @@ struct TileArgs {
   bool first = false;     // sums start from zero
   // With kScaled, what the block adds is multiplied by its row's and its panel's scale.
   float row_scales[kTallest] = {}, panel_scales[kGroup] = {};
-  const std::byte* ahead = nullptr;  // the next block, to prefetch
-  int64_t ahead_bytes = 0;
+  // What to prefetch: from where on, how many bytes of a panel and a pair of K are shared by how
+  // many tiles.
+  const std::byte* ahead = nullptr;
+  uint32_t ahead_bytes = 0, ahead_tiles = 1;
 };
 
-// Of `bytes` that a tile reads for a pair of K, its share of what to fetch for the next block.
-constexpr int64_t ahead_bytes(int64_t bytes, int shares) {
-  return shares == 0 ? 0 : (bytes / shares + 63) / 64 * 64;
-}
 inline constexpr int kOneLine = 64;  // so many shares that each is one line a pair
-// A tile that is alone has the block in the first-level cache; of several, they have to share it.
-template <int kShares>
-inline void prefetch(const std::byte* line) {
-  __builtin_prefetch(line, 0, kShares == 1 ? 3 : 2);
-}
+
+// The fetching of the next block: evenly over the tiles of this one, so that memory and arithmetic
+// work at the same time; kShares is how many tiles there are at least. A tile that is alone has the
+// first-level cache for both blocks, several share the second.
+template <int kPanels, int kBytes, int kShares>
+class Ahead {
+ public:
+  Ahead(const TileArgs& t, int panel) : at_(t.ahead) {
+    const uint32_t bytes = t.ahead_bytes * kPanels, parts = t.ahead_tiles * kLines;
+    if constexpr (kShares > 1) step_ = (bytes + parts - 1) / parts;
+    at_ += t.pairs * panel / kPanels * kLines * step_;
+  }
+  void fetch() {
+    for (int line = 0; line < kLines; ++line) {
+      __builtin_prefetch(at_, 0, kShares == 1 ? 3 : 2);
+      at_ += step_;
+    }
+  }
+
+ private:
+  static constexpr int kLines = (kBytes / kShares + 63) / 64;
+  const std::byte* at_;
+  int64_t step_ = 64;
+};
 
 struct DecodeArgs {
   const std::byte* w = nullptr;
@@ -136,35 +151,14 @@ struct Block {
   PanelRun run;
 };
 
-// One tile of a block that is read as it lies in memory. The fetching of the next block is divided
-// among the first tiles, so that memory and arithmetic work at the same time; its loads would cost
-// the other tiles a twentieth of theirs.
-template <class Tiles, int kShares>
-void one_of_tiles(int64_t height, int64_t index, TileArgs t) {
-  if (index >= kShares) return Tiles::template tile<0>(height, t);
-  t.ahead += t.ahead_bytes / kShares * index;
-  Tiles::template tile<kShares>(height, t);
-}
+// One of `count` tiles of a block that is read as it lies in memory.
 template <class Tiles>
-void tile_of_block(int64_t height, int64_t index, int64_t count, const TileArgs& t) {
-  if constexpr (Tiles::kDecodeFrom == 2) {
-    Tiles::template tile<1>(height, t);  // more are decoded
-  } else if constexpr (Tiles::kMaxShares == 1) {
-    one_of_tiles<Tiles, 1>(height, index, t);
-  } else if (count == 1) {
-    Tiles::template tile<1>(height, t);
-  } else {
-    count < 4 ? one_of_tiles<Tiles, 2>(height, index, t) : one_of_tiles<Tiles, 4>(height, index, t);
+void tile_of_block(int64_t height, int64_t count, const TileArgs& t) {
+  if constexpr (Tiles::kDecodeFrom != 2) {
+    if (count >= 4) return Tiles::template tile<4>(height, t);
+    if (count > 1) return Tiles::template tile<2>(height, t);
   }
-}
-
-// The same of a decoded block: the next one is fetched as it lies in memory, so in few lines.
-template <class Tiles>
-void tile_of_decoded_block(int64_t height, int64_t index, TileArgs t) {
-  const int64_t fetched = index * t.pairs * 64;
-  if (fetched >= t.ahead_bytes) return Tiles::template decoded_tile<0>(height, t);
-  t.ahead += fetched;
-  Tiles::template decoded_tile<kOneLine>(height, t);
+  Tiles::template tile<1>(height, t);
 }
 
 // All tiles of a block; t.sums are those of row 0 and the first panel.
@@ -174,6 +168,7 @@ void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowT
   using Pair = typename Tiles::Pair;
   const int64_t pairs = (job.weight().k + 1) / 2;
   float* const sums = t.sums;
+  const std::byte* const ahead = t.ahead;
   if constexpr (Tiles::kScaled) {
     for (int p = 0; p < t.panels; ++p) {
       t.panel_scales[p] = job.scales(block.run.panel + p)[block.index];
@@ -188,10 +183,11 @@ void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowT
     }
     t.x = scratch.rows.as<Pair>() + row * pairs + block.first_pair * height;
     t.sums = sums + row * kRowSums;
+    t.ahead = ahead + t.pairs * t.panels * t.ahead_bytes * i / tiles.count;
     if constexpr (kDecoded) {
-      tile_of_decoded_block<Tiles>(height, i, t);
+      Tiles::template decoded_tile<kOneLine>(height, t);
     } else {
-      tile_of_block<Tiles>(height, i, tiles.count, t);
+      tile_of_block<Tiles>(height, tiles.count, t);
     }
   }
 }
@@ -215,8 +211,9 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
     t.first = b == 0;
     t.w = w.data.data() + place.first * element + begin * stride;
     t.w_stride = stride;
-    t.ahead_bytes = t.pairs * stride;
-    t.ahead = t.w + t.ahead_bytes;
+    t.ahead = t.w + t.pairs * stride;
+    t.ahead_bytes = static_cast<uint32_t>(2 * kPanel * element);
+    t.ahead_tiles = static_cast<uint32_t>(tiles.count);
     t.sums = sums;
     if (!decoded) {
       block_of_tiles<Tiles, false>(job, x, first_row, tiles, {b, begin, run}, t, scratch);
@@ -232,7 +229,6 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
         part.w = scratch.decoded.data();
         part.panels = count;
         part.ahead += p * panel_bytes * t.pairs;
-        part.ahead_bytes = count * panel_bytes * t.pairs;
         part.sums = t.sums + p * kPanel;
         block_of_tiles<Tiles, true>(job, x, first_row, tiles, {b, begin, {run.panel + p, count}},
                                     part, scratch);

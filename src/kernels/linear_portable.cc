@@ -140,14 +140,11 @@ inline void tile_panels(const TileArgs& t, int p) {
       acc[m][q] = kScaled ? zero16() : load_if16(!t.first, sums + m * kRowSums + q * kPanel);
     }
   }
-  constexpr int64_t kBytes = NP * 2 * kPanel * sizeof(Element),
-                    kAhead = ahead_bytes(kBytes, kShares);
-  const std::byte* ahead = t.ahead + p * t.pairs * kAhead / NP;
+  Ahead<NP, NP * 2 * kPanel* static_cast<int>(sizeof(Element)), kShares> ahead(t, p);
   const int64_t stride = t.w_stride;
   int64_t left = t.pairs;
   do {  // at least once: a way around the loop would pass through the stack
-    for (int64_t line = 0; line < kAhead; line += 64) prefetch<kShares>(ahead + line);
-    ahead += kAhead;
+    ahead.fetch();
     add_half<H, NP>(
         [&](int q) { return W::odd(reinterpret_cast<const Element*>(w) + q * 2 * kPanel); },
         &x->odd, acc);
@@ -157,6 +154,7 @@ inline void tile_panels(const TileArgs& t, int p) {
     x += H;
     w += stride;
   } while (--left != 0);
+#pragma GCC unroll 6  // a loop would take the sums from the stack
   for (int m = 0; m < H; ++m) {
     for (int q = 0; q < NP; ++q) {
       float* const sum = sums + m * kRowSums + q * kPanel;
@@ -203,7 +201,6 @@ void tile_of(int64_t height, const TileArgs& t) {
 template <class W>
 struct Tiles {
   using Pair = FloatPair;
-  static constexpr int kMaxShares = kManyRegisters ? 4 : 1;
   static constexpr bool kScaled = sizeof(typename W::Element) == 1;
   // Decoding FP8 pays from two tiles on. BF16 is read faster as float32 too, by many tiles.
   static constexpr int kDecodeFrom = kScaled                            ? 2

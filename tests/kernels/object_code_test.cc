@@ -124,15 +124,19 @@ TEST(ObjectCode, HotLoopsKeepOffTheStack) {
     SCOPED_TRACE(::testing::Message() << hot.variant << " " << hot.type << " <" << hot.tile << ">");
     const std::string object = object_named(hot.variant, hot.file);
     ASSERT_FALSE(object.empty());
-    int found = 0;
+    // The loop that multiplies most: a jump back from a rare case looks like a loop, too.
+    std::map<std::string, Loop> hottest;
     for (const Loop& loop : loops_of(object, hot.product)) {
       const std::string tile = std::string(hot.type) + ", " + hot.tile + ", ";
       if (loop.function.find(tile) == std::string::npos) continue;
-      ++found;
-      EXPECT_EQ(loop.products, hot.products);
+      Loop& best = hottest[loop.function];
+      if (loop.products > best.products) best = loop;
+    }
+    for (const auto& [function, loop] : hottest) {
+      EXPECT_EQ(loop.products, hot.products) << function;
       EXPECT_LE(loop.stack, hot.allowed) << "of " << loop.instructions << " instructions";
     }
-    EXPECT_GE(found, 1);
+    EXPECT_FALSE(hottest.empty());
   }
 }
 
