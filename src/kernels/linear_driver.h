@@ -2,10 +2,10 @@
 // by their .cc files only: everything here has internal linkage, since each file is compiled for an
 // instruction set of its own.
 //
-// Order of the loops: groups of 4 panels; in a group, blocks of 256 along K (128 with one tile,
-// and for the scales of FP8); in a block, tiles of rows. So the weights are one sequential stream,
-// read once from memory and from the caches by every tile but the first; sums rest in a small array
-// between blocks, which changes no bit.
+// Order of the loops: groups of 4 panels; in a group, blocks of up to 256 along K (128 with
+// few tiles, and for the scales of FP8); in a block, tiles of rows. So the weights are one
+// sequential stream, read once from memory and from the caches by every tile but the first; sums
+// rest in a small array between blocks, which changes no bit.
 //
 // A kernel set (the template parameter Tiles) gives:
 //   Pair                    what a tile reads of one row for one pair of K
@@ -199,14 +199,20 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
   const int64_t element = dtype_size(w.dtype), pairs = (w.k + 1) / 2;
   const PanelPlace place = panel_place(job.panels(), w.k, run.panel);
   const int64_t stride = place.stride * element;
-  // One tile fetches the next block into the first-level cache, which should hold both.
-  const int64_t block_pairs = Tiles::kScaled || tiles.count == 1 ? kFp8Block / 2 : kMaxBlockPairs;
+  // With one or two tiles the first-level cache should hold this block and the next. Blocks are of
+  // nearly equal length, since each fetches as much as it has.
+  const bool scaled_or_few = Tiles::kScaled || tiles.count <= 2;
+  const int64_t longest = scaled_or_few ? kFp8Block / 2 : kMaxBlockPairs;
+  const int64_t blocks = (pairs + longest - 1) / longest;
+  const auto block_begin = [&](int64_t b) {
+    return Tiles::kScaled ? std::min(b * longest, pairs) : pairs * b / blocks;
+  };
   const bool decoded = Tiles::kDecodeFrom > 0 && tiles.count >= Tiles::kDecodeFrom;
   auto* sums = scratch.sums.as<float>();
-  for (int64_t b = 0; b * block_pairs < pairs; ++b) {
-    const int64_t begin = b * block_pairs;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t begin = block_begin(b);
     TileArgs t;
-    t.pairs = std::min(pairs - begin, block_pairs);
+    t.pairs = block_begin(b + 1) - begin;
     t.panels = run.count;
     t.first = b == 0;
     t.w = w.data.data() + place.first * element + begin * stride;
