@@ -2,20 +2,14 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/check.h"
+#include "eplb/share_order.h"
+#include "eplb/tournament.h"
 
 namespace wingspan {
 namespace {
-
-struct Candidate {
-  double share;
-  int expert;
-  // Largest share first, then the lowest expert.
-  bool operator<(const Candidate& other) const {
-    return share != other.share ? share < other.share : expert > other.expert;
-  }
-};
 
 // Whether replicas of these counts fit onto ranks of these sizes with none twice on a rank:
 // for every k, the k largest ranks need at most Σ min(replicas, k) slots.
@@ -52,40 +46,30 @@ void make_fit(const ShareModel& shares, const std::vector<int>& sizes, int fille
   }
 }
 
-// A rank with free slots, the least loaded (then the lowest) on top of the heap.
-struct Seat {
-  double load;
-  int rank;
-  bool operator<(const Seat& other) const {
-    return load != other.load ? load > other.load : rank > other.rank;
-  }
-};
-
 // Deals replicas out; an expert's go to different ranks as long as enough have free slots.
 class Dealer {
  public:
-  Dealer(std::span<const int> sizes, std::vector<std::vector<int>>& hands)
-      : sizes_(sizes), hands_(hands) {
+  Dealer(std::span<const int> sizes, const std::vector<double>& load,
+         std::vector<std::vector<int>>& hands)
+      : sizes_(sizes), hands_(hands), seats_(sizes.size()) {
     for (size_t rank = 0; rank < sizes.size(); ++rank) {
-      if (hands[rank].size() < at(sizes[rank])) seats_.push_back({0, static_cast<int>(rank)});
+      if (hands[rank].size() >= at(sizes[rank])) continue;
+      seats_.place(rank, Tournament::least_first(load[rank]));
+      ++open_;
     }
-    std::make_heap(seats_.begin(), seats_.end());
-  }
-
-  void add_load(const std::vector<double>& load) {
-    for (Seat& seat : seats_) seat.load += load[at(seat.rank)];
-    std::make_heap(seats_.begin(), seats_.end());
+    seats_.play();
   }
 
   // False when some replica had to share a rank.
   bool deal(int expert, int replicas, double share) {
     bool distinct = true;
     for (int left = replicas; left > 0;) {
-      const int now = std::min(left, static_cast<int>(seats_.size()));
+      const int now = std::min(left, open_);
       WS_CHECK(now > 0, "no free slot for expert {}", expert);
       distinct = distinct && now == left;
       if (now == 1) {
-        deal_one(expert, share);
+        const size_t rank = seats_.winner();
+        seat(expert, rank, load(rank) + share);
       } else {
         deal_distinct(expert, now, share);
       }
@@ -95,36 +79,31 @@ class Dealer {
   }
 
  private:
-  bool full(int rank) const { return hands_[at(rank)].size() == at(sizes_[at(rank)]); }
+  double load(size_t rank) const { return Tournament::number(seats_.key(rank)); }
 
-  void deal_one(int expert, double share) {
-    std::pop_heap(seats_.begin(), seats_.end());
-    Seat& seat = seats_.back();
-    hands_[at(seat.rank)].push_back(expert);
-    seat.load += share;
-    if (full(seat.rank)) {
-      seats_.pop_back();
-    } else {
-      std::push_heap(seats_.begin(), seats_.end());
-    }
+  void seat(int expert, size_t rank, double load) {
+    auto& hand = hands_[rank];
+    hand.push_back(expert);
+    const bool full = hand.size() == at(sizes_[rank]);
+    if (full) --open_;
+    seats_.change(rank, full ? Tournament::kOut : Tournament::least_first(load));
   }
 
   void deal_distinct(int expert, int replicas, double share) {
-    auto end = seats_.end();
-    for (int i = 0; i < replicas; ++i) std::pop_heap(seats_.begin(), end--);
-    taken_.assign(end, seats_.end());
-    seats_.erase(end, seats_.end());
-    for (auto seat = taken_.rbegin(); seat != taken_.rend(); ++seat) {
-      hands_[at(seat->rank)].push_back(expert);
-      if (full(seat->rank)) continue;
-      seats_.push_back({seat->load + share, seat->rank});
-      std::push_heap(seats_.begin(), seats_.end());
+    taken_.clear();
+    for (int i = 0; i < replicas; ++i) {
+      const size_t rank = seats_.winner();
+      taken_.emplace_back(rank, load(rank));
+      seats_.change(rank, Tournament::kOut);
     }
+    for (const auto& [rank, load] : taken_) seat(expert, rank, load + share);
   }
 
   std::span<const int> sizes_;
   std::vector<std::vector<int>>& hands_;
-  std::vector<Seat> seats_, taken_;
+  Tournament seats_;  // ranks with free slots, by load
+  int open_ = 0;      // how many
+  std::vector<std::pair<size_t, double>> taken_;
 };
 
 bool holds(const std::vector<int>& hand, int expert) {
@@ -195,26 +174,26 @@ ReplicaCounts choose_replicas(const ShareModel& shares, std::span<const int> ran
   const int distinct = std::accumulate(sizes.begin(), sizes.end(), 0);
   ReplicaCounts out;
   out.replicas.assign(at(experts), 1);
-  std::vector<Candidate> heap;
-  heap.reserve(at(experts));
-  for (int e = 0; e < experts; ++e) heap.push_back({shares.of(e, 1), e});
-  std::make_heap(heap.begin(), heap.end());
+  Tournament heaviest(at(experts));
+  for (int e = 0; e < experts; ++e) {
+    heaviest.place(at(e), Tournament::largest_first(shares.of(e, 1)));
+  }
+  heaviest.play();
   int extra = distinct - experts;
   if (distinct < slots) {
-    out.filler = heap.front().expert;
+    out.filler = static_cast<int>(heaviest.winner());
     out.replicas[at(out.filler)] = most;
     extra -= most - 1;
   }
   while (extra > 0) {
-    std::pop_heap(heap.begin(), heap.end());
-    Candidate& top = heap.back();
-    int& replicas = out.replicas[at(top.expert)];
+    const size_t expert = heaviest.winner();
+    int& replicas = out.replicas[expert];
     if (replicas == most) {
-      heap.pop_back();
+      heaviest.change(expert, Tournament::kOut);
       continue;
     }
-    top.share = shares.of(top.expert, ++replicas);
-    std::push_heap(heap.begin(), heap.end());
+    const double share = shares.of(static_cast<int>(expert), ++replicas);
+    heaviest.change(expert, Tournament::largest_first(share));
     --extra;
   }
   for (int e = 0; e < experts; ++e) {
@@ -235,23 +214,22 @@ std::vector<int> pack_replicas(const ShareModel& shares, std::span<const int> ra
   std::vector<int> replicas = counts.replicas;
   if (counts.filler >= 0) replicas[at(counts.filler)] = usable_ranks(rank_slots);
 
-  std::vector<Candidate> order;
+  std::vector<ExpertShare> order;
   order.reserve(at(experts));
   for (int e = 0; e < experts; ++e) {
     order.push_back({shares.of(e, counts.replicas[at(e)]), e});
   }
-  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return b < a; });
-  Dealer dealer(sizes, hands);
+  sort_by_share(order);
+  std::vector<double> load(sizes.size());
   if (counts.filler >= 0) {
-    std::vector<double> load(sizes.size());
     for (size_t r = 0; r < load.size(); ++r) {
       load[r] =
           shares.of(counts.filler, counts.replicas[at(counts.filler)]) * (rank_slots[r] - sizes[r]);
     }
-    dealer.add_load(load);
   }
+  Dealer dealer(sizes, load, hands);
   bool distinct = true;
-  for (const Candidate& next : order) {
+  for (const ExpertShare& next : order) {
     distinct = dealer.deal(next.expert, replicas[at(next.expert)], next.share) && distinct;
   }
   if (!distinct && !mend_all(hands)) hands = pack_by_size(sizes, replicas);
