@@ -9,7 +9,7 @@ namespace wingspan {
 std::string version_line();
 // Version, commit, compiler, CPU features, kernel kinds, transports, machine; several lines.
 std::string version_text();
-// Cores that this process may use, and NUMA nodes (hwloc).
+// CPUs and NUMA nodes of the machine (hwloc). base/cpus.h: those that this process may use.
 int machine_cores();
 int machine_numa_nodes();
 

@@ -10,8 +10,7 @@
 // A kernel set (the template parameter Tiles) gives:
 //   Pair                    what a tile reads of one row for one pair of K
 //   kScaled                 whether each block's sum is scaled before it is added (FP8 weights)
-//   kDecodeFrom             from how many tiles on a block is decoded to memory once for all of
-//   them
+//   kDecodeFrom             from how many tiles on a block is decoded to memory once for all
 //                           (0: never), kDecodePanels at a time
 //   fill(x, row, height, pairs, out)     packs `height` rows for tiles: [pairs][height] of Pair
 //   tile<kShares>(height, TileArgs)      adds a block to the sums; meanwhile fetches a share of the

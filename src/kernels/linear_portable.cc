@@ -140,7 +140,8 @@ inline void tile_panels(const TileArgs& t, int p) {
       acc[m][q] = kScaled ? zero16() : load_if16(!t.first, sums + m * kRowSums + q * kPanel);
     }
   }
-  Ahead<NP, NP * 2 * kPanel* static_cast<int>(sizeof(Element)), kShares> ahead(t, p);
+  constexpr int kBytes = static_cast<int>(NP * 2 * kPanel * sizeof(Element));
+  Ahead<NP, kBytes, kShares> ahead(t, p);
   const int64_t stride = t.w_stride;
   int64_t left = t.pairs;
   do {  // at least once: a way around the loop would pass through the stack
