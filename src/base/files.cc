@@ -17,6 +17,13 @@ namespace fs = std::filesystem;
 
 std::string errno_text() { return std::strerror(errno); }
 
+// A file that is not there, or not for us, was named wrongly; anything else is the machine's fault.
+Unexpected cannot_open(const std::string& path) {
+  const bool wrong_path = errno == ENOENT || errno == ENOTDIR || errno == EACCES;
+  const std::string what = "can't open the file: " + errno_text();
+  return wrong_path ? invalid_input(what, path, "check the path") : io_error(what, path);
+}
+
 class PosixFile final : public RandomAccessFile {
  public:
   PosixFile(int fd, uint64_t size, std::string path)
@@ -95,11 +102,11 @@ class RealFiles final : public Files {
 
   Expected<std::shared_ptr<RandomAccessFile>> open(const std::string& path) const override {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return io_error("can't open the file: " + errno_text(), path);
+    if (fd < 0) return cannot_open(path);
     struct stat info {};
     if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
       ::close(fd);
-      return io_error("not a regular file", path);
+      return invalid_input("not a regular file", path, "check the path");
     }
     return std::make_shared<PosixFile>(fd, static_cast<uint64_t>(info.st_size), path);
   }

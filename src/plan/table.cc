@@ -1,6 +1,7 @@
 #include "plan/table.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 
@@ -61,6 +62,26 @@ Expected<std::vector<Record>> records_of(std::string_view text, const std::strin
   return out;
 }
 
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// "deepseek-r1" in "deepseek-v3 / r1": every word of it, in any place.
+bool contains_words(const std::string& text, const std::string& words) {
+  std::string word;
+  bool any = false;
+  for (const char c : words + " ") {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
+      word += c;
+      continue;
+    }
+    if (!contains(text, word)) return false;
+    any = any || !word.empty();
+    word.clear();
+  }
+  return any;
+}
+
 }  // namespace
 
 bool TableRow::has(const std::string& column) const { return !text(column).empty(); }
@@ -117,20 +138,30 @@ Expected<std::vector<TableRow>> parse_csv(std::string_view text, const std::stri
 
 Expected<TableRow> find_row(const std::vector<TableRow>& rows, const std::string& column,
                             const std::string& name, const std::string& flag) {
-  std::vector<const TableRow*> found;
-  std::string all, matching;
   for (const TableRow& row : rows) {
-    const std::string text = row.text(column);
-    if (text == name) return row;
-    all += (all.empty() ? "" : ", ") + text;
-    if (!name.empty() && lower_case(text).find(lower_case(name)) != std::string::npos) {
-      found.push_back(&row);
-      matching += (matching.empty() ? "" : ", ") + text;
+    if (row.text(column) == name) return row;
+  }
+  std::vector<const TableRow*> found;
+  for (const auto matches : {contains, contains_words}) {
+    if (!found.empty() || name.empty()) break;
+    for (const TableRow& row : rows) {
+      if (matches(lower_case(row.text(column)), lower_case(name))) found.push_back(&row);
     }
   }
   if (found.size() == 1) return *found.front();
-  if (found.empty()) return invalid_input("\"" + name + "\" is not known", flag, "known: " + all);
-  return invalid_input("\"" + name + "\" is part of several names", flag, "one of: " + matching);
+  const auto names = [](const std::vector<std::string>& of) {
+    std::string all;
+    for (const std::string& text : of) all += (all.empty() ? "" : ", ") + text;
+    return all;
+  };
+  std::vector<std::string> texts;
+  if (found.empty()) {
+    for (const TableRow& row : rows) texts.push_back(row.text(column));
+    return invalid_input("\"" + name + "\" is not known", flag, "known: " + names(texts));
+  }
+  for (const TableRow* row : found) texts.push_back(row->text(column));
+  return invalid_input("\"" + name + "\" is part of several names", flag,
+                       "one of: " + names(texts));
 }
 
 }  // namespace wingspan

@@ -26,8 +26,9 @@ struct TableRow {
 // width, an open quote, more than 16 MiB.
 Expected<std::vector<TableRow>> parse_csv(std::string_view text, const std::string& where);
 
-// The row whose `column` is `name`, or the only one that contains it whatever the case. Errors
-// (kInvalidInput): none or several; both list names. `flag` goes into them.
+// The row whose `column` is `name`, or the only one that contains it whatever the case, or else the
+// only one that contains its words ("deepseek-r1": "DeepSeek-V3 / R1"). Errors (kInvalidInput):
+// none or several; both list names. `flag` goes into them.
 Expected<TableRow> find_row(const std::vector<TableRow>& rows, const std::string& column,
                             const std::string& name, const std::string& flag);
 

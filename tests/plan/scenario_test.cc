@@ -235,6 +235,10 @@ TEST(PlanTable, NamesMatchExactlyOrByAnUnambiguousPart) {
   const auto rows = table("models.csv");
   EXPECT_EQ(need(find_row(rows, "model", "kimi", "--model")).text("model"), "Kimi-K2-Instruct");
   EXPECT_EQ(need(find_row(rows, "model", "DeepSeek-V2", "--model")).text("model"), "DeepSeek-V2");
+  const std::string r1 = need(find_row(rows, "model", "deepseek-r1", "--model")).text("model");
+  EXPECT_NE(r1.find("R1"), std::string::npos) << "its words, in any place";
+  EXPECT_FALSE(find_row(rows, "model", "deepseek-r2", "--model"));
+  EXPECT_FALSE(find_row(rows, "model", "//", "--model"));
   const auto several = find_row(rows, "model", "qwen3", "--model");
   ASSERT_FALSE(several);
   EXPECT_NE(several.error().message().find("Qwen3-30B-A3B"), std::string::npos);
