@@ -97,12 +97,17 @@ inline LinearScratch& linear_scratch() {
   return scratch;
 }
 
-// Tiles of nearly equal height: one row left over would read all weights again for itself.
-struct RowTiles {
-  int64_t rows, count;
-  RowTiles(int64_t all, int64_t highest) : rows(all), count((all + highest - 1) / highest) {}
-  int64_t begin(int64_t tile) const { return rows * tile / count; }
+// `all` things in `count` parts of nearly equal size; one division, not one for each part.
+struct Parts {
+  int64_t all, count, size, larger;
+  Parts(int64_t things, int64_t parts)
+      : all(things),
+        count(parts),
+        size(parts == 1 ? things : things / parts),
+        larger(things - size * parts) {}
+  int64_t begin(int64_t part) const { return part * size + std::min(part, larger); }
 };
+inline int64_t parts_of(int64_t all, int64_t longest) { return (all + longest - 1) / longest; }
 
 // What differs between the two ops. Panels are counted as they lie in the weight.
 struct LinearJob {
@@ -162,12 +167,13 @@ void tile_of_block(int64_t height, int64_t count, const TileArgs& t) {
 
 // All tiles of a block; t.sums are those of row 0 and the first panel.
 template <class Tiles, bool kDecoded, class Job>
-void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowTiles& tiles,
+void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const Parts& tiles,
                     const Block& block, TileArgs t, LinearScratch& scratch) {
   using Pair = typename Tiles::Pair;
   const int64_t pairs = (job.weight().k + 1) / 2;
   float* const sums = t.sums;
   const std::byte* const ahead = t.ahead;
+  const Parts share(t.pairs * t.panels * t.ahead_bytes, tiles.count);
   if constexpr (Tiles::kScaled) {
     for (int p = 0; p < t.panels; ++p) {
       t.panel_scales[p] = job.scales(block.run.panel + p)[block.index];
@@ -182,7 +188,7 @@ void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowT
     }
     t.x = scratch.rows.as<Pair>() + row * pairs + block.first_pair * height;
     t.sums = sums + row * kRowSums;
-    t.ahead = ahead + t.pairs * t.panels * t.ahead_bytes * i / tiles.count;
+    t.ahead = ahead + share.begin(i);
     if constexpr (kDecoded) {
       Tiles::template decoded_tile<kOneLine>(height, t);
     } else {
@@ -192,7 +198,7 @@ void block_of_tiles(const Job& job, const Rows& x, int64_t first_row, const RowT
 }
 
 template <class Tiles, class Job>
-void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const RowTiles& tiles,
+void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Parts& tiles,
                      const PanelRun& run, LinearScratch& scratch) {
   const auto& w = job.weight();
   const int64_t element = dtype_size(w.dtype), pairs = (w.k + 1) / 2;
@@ -202,13 +208,13 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
   // nearly equal length, since each fetches as much as it has.
   const bool scaled_or_few = Tiles::kScaled || tiles.count <= 2;
   const int64_t longest = scaled_or_few ? kFp8Block / 2 : kMaxBlockPairs;
-  const int64_t blocks = (pairs + longest - 1) / longest;
+  const Parts equal(pairs, parts_of(pairs, longest));
   const auto block_begin = [&](int64_t b) {
-    return Tiles::kScaled ? std::min(b * longest, pairs) : pairs * b / blocks;
+    return Tiles::kScaled ? std::min(b * longest, pairs) : equal.begin(b);
   };
   const bool decoded = Tiles::kDecodeFrom > 0 && tiles.count >= Tiles::kDecodeFrom;
   auto* sums = scratch.sums.as<float>();
-  for (int64_t b = 0; b < blocks; ++b) {
+  for (int64_t b = 0; b < equal.count; ++b) {
     const int64_t begin = block_begin(b);
     TileArgs t;
     t.pairs = block_begin(b + 1) - begin;
@@ -240,7 +246,7 @@ void panels_of_group(const Job& job, const Rows& x, int64_t first_row, const Row
       }
     }
   }
-  for (int64_t m = 0; m < tiles.rows; ++m) {
+  for (int64_t m = 0; m < tiles.all; ++m) {
     for (int p = 0; p < run.count; p += Job::kPanelsPerOutput) {
       job.store(first_row + m, (run.panel + p) / Job::kPanelsPerOutput,
                 sums + m * kRowSums + p * kPanel);
@@ -264,7 +270,7 @@ void run_linear(const Job& job, const Rows& x, int64_t begin, int64_t end) {
   const int64_t chunks = (x.rows + kChunkRows - 1) / kChunkRows;
   for (int64_t c = 0; c < chunks; ++c) {
     const int64_t first = x.rows * c / chunks, rows = x.rows * (c + 1) / chunks - first;
-    const RowTiles tiles(rows, kTallest);
+    const Parts tiles(rows, parts_of(rows, kTallest));
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
       Tiles::fill(x, first + row, height, pairs, scratch.rows.as<Pair>() + row * pairs);
