@@ -7,10 +7,15 @@ if(TARGET wingspan_kernels)
   file(GLOB avx512_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512.cc)
   list(REMOVE_ITEM all ${portable_sources} ${avx512_sources})
   set_property(TARGET wingspan_kernels PROPERTY SOURCES ${all})
+  # Optimising dozens of instrumented tiles costs a sanitized build more than their tests take.
+  set(kernel_optimisation -O3)
+  if(WINGSPAN_SANITIZE)
+    set(kernel_optimisation -O1)
+  endif()
   function(wingspan_kernel_variant name)
     add_library(wingspan_kernels_${name} OBJECT ${portable_sources})
     target_link_libraries(wingspan_kernels_${name} PUBLIC wingspan_flags wingspan_tensor)
-    target_compile_options(wingspan_kernels_${name} PRIVATE -O3 -fno-math-errno -fno-trapping-math
+    target_compile_options(wingspan_kernels_${name} PRIVATE ${kernel_optimisation} -fno-math-errno -fno-trapping-math
       $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -Wno-uninitialized ${ARGN})
     target_compile_definitions(wingspan_kernels_${name} PRIVATE WINGSPAN_ISA=${name})
     target_sources(wingspan_kernels PRIVATE $<TARGET_OBJECTS:wingspan_kernels_${name}>)
@@ -21,7 +26,7 @@ if(TARGET wingspan_kernels)
     wingspan_kernel_variant(v4 -march=x86-64-v4 -mprefer-vector-width=512)
     add_library(wingspan_kernels_avx512 OBJECT ${avx512_sources})
     target_link_libraries(wingspan_kernels_avx512 PUBLIC wingspan_flags wingspan_tensor)
-    target_compile_options(wingspan_kernels_avx512 PRIVATE -O3 -fno-math-errno -fno-trapping-math
+    target_compile_options(wingspan_kernels_avx512 PRIVATE ${kernel_optimisation} -fno-math-errno -fno-trapping-math
       -march=x86-64-v4 -mavx512bf16 -mavx512vbmi -mprefer-vector-width=512 -Wno-uninitialized)
     target_sources(wingspan_kernels PRIVATE $<TARGET_OBJECTS:wingspan_kernels_avx512>)
   endif()

@@ -140,11 +140,11 @@ template <class Load, int kShares, bool kScaled>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<Load, 1, kShares, kScaled>(t);
+      return tile_rows<Load, tile_height(1, kShares), kShares, kScaled>(t);
     case 2:
-      return tile_rows<Load, 2, kShares, kScaled>(t);
+      return tile_rows<Load, tile_height(2, kShares), kShares, kScaled>(t);
     case 3:
-      return tile_rows<Load, 3, kShares, kScaled>(t);
+      return tile_rows<Load, tile_height(3, kShares), kShares, kScaled>(t);
     case 4:
       return tile_rows<Load, 4, kShares, kScaled>(t);
     case 5:

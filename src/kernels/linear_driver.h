@@ -107,6 +107,10 @@ struct Parts {
         larger(things - size * parts) {}
   int64_t begin(int64_t part) const { return part * size + std::min(part, larger); }
 };
+// The lowest of several tiles, as Parts makes them: of 7 rows, or with four shares of 19.
+constexpr int lowest_tile(int shares) { return shares == 1 ? 1 : shares == 4 ? 4 : 3; }
+// `height`, or the lowest that there is with so many shares: no code for tiles that never are.
+constexpr int tile_height(int height, int shares) { return std::max(height, lowest_tile(shares)); }
 inline int64_t parts_of(int64_t all, int64_t longest) { return (all + longest - 1) / longest; }
 
 // What differs between the two ops. Panels are counted as they lie in the weight.

@@ -173,7 +173,8 @@ void tile_rows(const TileArgs& t) {
   constexpr int kBeside = panels_beside(H);
   int p = 0;
   for (; p + kBeside <= t.panels; p += kBeside) tile_panels<W, H, kBeside, kShares, kScaled>(t, p);
-  if constexpr (kBeside > 2) {
+  if constexpr (kBeside > 2 &&
+                kShares == 1) {  // a group's rest is rare: no code for each of its widths
     for (; p + 2 <= t.panels; p += 2) tile_panels<W, H, 2, kShares, kScaled>(t, p);
   }
   if constexpr (kBeside > 1) {
@@ -185,11 +186,11 @@ template <class W, int kShares, bool kScaled>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<W, 1, kShares, kScaled>(t);
+      return tile_rows<W, tile_height(1, kShares), kShares, kScaled>(t);
     case 2:
-      return tile_rows<W, 2, kShares, kScaled>(t);
+      return tile_rows<W, tile_height(2, kShares), kShares, kScaled>(t);
     case 3:
-      return tile_rows<W, 3, kShares, kScaled>(t);
+      return tile_rows<W, tile_height(3, kShares), kShares, kScaled>(t);
     case 4:
       return tile_rows<W, 4, kShares, kScaled>(t);
     case 5:
