@@ -122,9 +122,6 @@ Expected<std::vector<Prompt>> read_prompts(const PromptOptions& options, const T
     return {};
   };
   if (!options.text_file.empty()) {
-    if (!real_files().exists(options.text_file)) {
-      return invalid_input("no such file", options.text_file, "check the path");
-    }
     WS_ASSIGN(std::string text, real_files().read_text(options.text_file, kMaxTextBytes));
     WS_RETURN_IF_ERROR(add_text(std::move(text), options.text_file));
   }

@@ -11,7 +11,7 @@
 namespace wingspan {
 namespace {
 
-// Objects of a type that this process may use.
+// Objects of a type in this machine.
 int count_objects(hwloc_obj_type_t type) {
   hwloc_topology_t topology = nullptr;
   if (hwloc_topology_init(&topology) != 0) return 1;

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "eplb/share_order.h"
+
 namespace wingspan {
 
 ExcessSteps::ExcessSteps(const Packing& packing, std::vector<int> origin, int usable_ranks,
@@ -65,7 +67,7 @@ void ExcessSteps::refresh_shares() {
   if (any) sort_arrivals();
 }
 
-// By insertion: a step changes two experts.
+// Anew only once: a step changes two experts.
 void ExcessSteps::sort_arrivals() {
   const auto before = [this](int a, int b) {
     const double x = arriving(a), y = arriving(b);
@@ -77,12 +79,7 @@ void ExcessSteps::sort_arrivals() {
     std::sort(arrivals_.begin(), arrivals_.end(), before);
     return;
   }
-  for (size_t i = 1; i < arrivals_.size(); ++i) {
-    const int expert = arrivals_[i];
-    size_t to = i;
-    for (; to > 0 && before(expert, arrivals_[to - 1]); --to) arrivals_[to] = arrivals_[to - 1];
-    arrivals_[to] = expert;
-  }
+  sort_nearly_sorted(arrivals_, before);
 }
 
 void ExcessSteps::measure() {

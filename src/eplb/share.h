@@ -8,8 +8,10 @@
 //            coupon-collector estimate, an upper bound for the experts of one token, which differ.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -20,6 +22,9 @@ inline size_t at(int i) { return static_cast<size_t>(i); }
 
 // Less than this is rounding, not progress.
 inline constexpr double kProgress = 1 - 1e-12;
+
+// Orders as the number does, which is not negative.
+inline uint64_t ordered_bits(double x) { return std::bit_cast<uint64_t>(x + 0.0); }
 
 enum class Objective { kTokens, kActivated };
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "eplb/share.h"
+
 namespace wingspan {
 
 // Players 0 … n - 1; the least key wins, then the lowest player. A heap needs as few comparisons,
@@ -35,7 +37,7 @@ class Tournament {
   size_t winner() const { return nodes_[1].player; }
 
   // Numbers that are not negative as keys, the least or the largest first. Not kOut.
-  static uint64_t least_first(double x) { return std::bit_cast<uint64_t>(x + 0.0); }
+  static uint64_t least_first(double x) { return ordered_bits(x); }
   static uint64_t largest_first(double x) { return ~(least_first(x) + 1); }
   static double number(uint64_t least_first_key) { return std::bit_cast<double>(least_first_key); }
 

@@ -271,9 +271,9 @@ void run_linear(const Job& job, const Rows& x, int64_t begin, int64_t end) {
            kChunkRows * std::max(pairs, kUsualPairs) * static_cast<int64_t>(sizeof(Pair)));
   at_least(scratch.sums, kChunkRows * kRowSums * 4);
   if (Tiles::kDecodeFrom > 0) at_least(scratch.decoded, kDecodedBytes);
-  const int64_t chunks = (x.rows + kChunkRows - 1) / kChunkRows;
-  for (int64_t c = 0; c < chunks; ++c) {
-    const int64_t first = x.rows * c / chunks, rows = x.rows * (c + 1) / chunks - first;
+  const Parts chunks(x.rows, parts_of(x.rows, kChunkRows));
+  for (int64_t c = 0; c < chunks.count; ++c) {
+    const int64_t first = chunks.begin(c), rows = chunks.begin(c + 1) - first;
     const Parts tiles(rows, parts_of(rows, kTallest));
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;

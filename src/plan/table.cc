@@ -141,11 +141,12 @@ Expected<TableRow> find_row(const std::vector<TableRow>& rows, const std::string
   for (const TableRow& row : rows) {
     if (row.text(column) == name) return row;
   }
+  const std::string wanted = lower_case(name);
   std::vector<const TableRow*> found;
   for (const auto matches : {contains, contains_words}) {
     if (!found.empty() || name.empty()) break;
     for (const TableRow& row : rows) {
-      if (matches(lower_case(row.text(column)), lower_case(name))) found.push_back(&row);
+      if (matches(lower_case(row.text(column)), wanted)) found.push_back(&row);
     }
   }
   if (found.size() == 1) return *found.front();
