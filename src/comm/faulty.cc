@@ -49,6 +49,16 @@ class Script {
   bool stopped_ = false, stop_requested_ = false;
 };
 
+Status act_or_stay_silent(Script& script, Group& group) {
+  WS_RETURN_IF_ERROR(script.act());
+  if (!script.take_stop()) return {};
+  // Silence until the others give up on this rank: nothing is posted, and no CPU time is used.
+  for (;;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    WS_RETURN_IF_ERROR(group.check());
+  }
+}
+
 class FaultyChannel final : public Channel {
  public:
   FaultyChannel(std::unique_ptr<Channel> inner, std::shared_ptr<Script> script, Group& group)
@@ -78,17 +88,29 @@ class FaultyChannel final : public Channel {
   Status finish() override { return inner_->finish(); }
 
  private:
-  Status act() {
-    WS_RETURN_IF_ERROR(script_->act());
-    if (!script_->take_stop()) return {};
-    // Silence until the others give up on this rank: nothing is posted, and no CPU time is used.
-    for (;;) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      WS_RETURN_IF_ERROR(group_.check());
-    }
-  }
+  Status act() { return act_or_stay_silent(*script_, group_); }
 
   std::unique_ptr<Channel> inner_;
+  std::shared_ptr<Script> script_;
+  Group& group_;
+};
+
+class FaultyCrew final : public Crew {
+ public:
+  FaultyCrew(std::unique_ptr<Crew> inner, std::shared_ptr<Script> script, Group& group)
+      : inner_(std::move(inner)), script_(std::move(script)), group_(group) {}
+
+  std::span<std::byte> memory() override { return inner_->memory(); }
+  Status meet() override {
+    WS_RETURN_IF_ERROR(act_or_stay_silent(*script_, group_));
+    return inner_->meet();
+  }
+  int64_t take(int64_t pieces) override { return inner_->take(pieces); }
+  void done(int64_t pieces) override { inner_->done(pieces); }
+  Status finish(int64_t pieces) override { return inner_->finish(pieces); }
+
+ private:
+  std::unique_ptr<Crew> inner_;
   std::shared_ptr<Script> script_;
   Group& group_;
 };
@@ -105,6 +127,11 @@ class FaultyGroup final : public Group {
   Expected<std::unique_ptr<Channel>> open_channel(size_t capacity, std::string name) override {
     WS_ASSIGN(auto channel, inner_->open_channel(capacity, std::move(name)));
     return std::make_unique<FaultyChannel>(std::move(channel), script_, *inner_);
+  }
+  Expected<std::unique_ptr<Crew>> open_crew(size_t bytes, std::string name) override {
+    WS_ASSIGN(auto crew, inner_->open_crew(bytes, std::move(name)));
+    if (crew == nullptr) return crew;
+    return std::make_unique<FaultyCrew>(std::move(crew), script_, *inner_);
   }
   Status barrier() override { return inner_->barrier(); }
   void set_progress(const Progress& progress) override {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "comm/crew.h"
 
 namespace wingspan {
 
@@ -62,10 +63,12 @@ class Group {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual const char* transport() const = 0;  // "loopback", "mpi"
-  // Ranks in this process; they may share read-only memory through `shared_slot`.
+  // Ranks in this process.
   virtual int local_ranks() const = 0;
   // Collective: every rank opens the same channels in the same order with the same capacity.
   virtual Expected<std::unique_ptr<Channel>> open_channel(size_t capacity, std::string name) = 0;
+  // Collective. Null, on every rank, where the ranks do not share memory; that is no error.
+  virtual Expected<std::unique_ptr<Crew>> open_crew(size_t bytes, std::string name) = 0;
   virtual Status barrier() = 0;
   // Told before each exchange; used in diagnoses ("rank 3 stopped answering in layer 5, dispatch,
   // step 17").

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "comm/loopback_crew.h"
 #include "comm/loopback_world.h"
 
 namespace wingspan {
@@ -110,6 +111,12 @@ class LoopbackGroup final : public Group {
     return std::make_unique<LoopbackChannel>(world_, std::move(state), rank_);
   }
 
+  Expected<std::unique_ptr<Crew>> open_crew(size_t bytes, std::string name) override {
+    remember_thread();
+    WS_ASSIGN(auto state, world_->crew(opened_crews_++, bytes, name));
+    return make_loopback_crew(world_, std::move(state), rank_);
+  }
+
   Status barrier() override {
     if (!barrier_) {
       WS_ASSIGN(barrier_, open_channel(64, "barrier"));
@@ -139,7 +146,7 @@ class LoopbackGroup final : public Group {
 
   std::shared_ptr<LoopbackWorld> world_;
   int rank_;
-  size_t opened_ = 0;
+  size_t opened_ = 0, opened_crews_ = 0;
   bool thread_known_ = false;
   std::unique_ptr<Channel> barrier_;
 };

@@ -65,6 +65,18 @@ Expected<std::shared_ptr<ChannelState>> LoopbackWorld::channel(size_t index, siz
   return found;
 }
 
+Expected<std::shared_ptr<CrewState>> LoopbackWorld::crew(size_t index, size_t bytes,
+                                                         const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (index == crews_.size()) crews_.push_back(std::make_shared<CrewState>(ranks(), bytes));
+  auto& found = crews_[index];
+  if (found->memory.size() != bytes) {
+    return failed(fmt::format("ranks opened the crew {} with different sizes", name), "start",
+                  "start all ranks with the same options");
+  }
+  return found;
+}
+
 void LoopbackWorld::open_gate(Gate& gate) {
   gate.word.fetch_add(1, std::memory_order_release);
   ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&gate.word), FUTEX_WAKE_PRIVATE, INT_MAX,
@@ -84,21 +96,22 @@ int64_t LoopbackWorld::now_ms() {
 }
 
 void LoopbackWorld::abort(int rank, const Error& error) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (aborted_.load()) return;
-    failed_rank_ = rank;
-    original_ = error;
-    told_ = {ErrorKind::kPeerLost,
-             fmt::format("rank {} failed{}: {}", rank, place(rank), error.what), error.where,
-             error.fix};
-    aborted_.store(true, std::memory_order_release);
-  }
+  const std::lock_guard lock(mutex_);
+  if (aborted_.load()) return;
+  failed_rank_ = rank;
+  original_ = error;
+  told_ = {ErrorKind::kPeerLost, fmt::format("rank {} failed{}: {}", rank, place(rank), error.what),
+           error.where, error.fix};
+  aborted_.store(true, std::memory_order_release);
   for (auto& weak : all_channels_) {
     if (auto channel = weak.lock()) {
       open_gate(channel->posted_gate);
       open_gate(channel->finished_gate);
     }
+  }
+  for (const auto& crew : crews_) {
+    open_gate(crew->start_gate);
+    open_gate(crew->finish_gate);
   }
 }
 

@@ -59,6 +59,25 @@ struct ChannelState {
   }
 };
 
+// A rank's words of a crew.
+struct alignas(128) CrewRank {
+  std::atomic<int64_t> arrived{0};  // rounds that it has come to
+  std::atomic<int> working{0};      // pieces that it has taken and not done
+};
+
+// What a crew (crew.h) shares. The counters that all write have cache lines of their own.
+struct CrewState {
+  CrewState(int rank_count, size_t bytes) : memory(bytes), rank(static_cast<size_t>(rank_count)) {}
+
+  Buffer memory;  // untouched pages cost nothing
+  std::vector<CrewRank> rank;
+  Gate start_gate, finish_gate;
+  std::atomic<int64_t> arrivals{0}, started{0};
+  std::atomic<int> finish_waiters{0};
+  alignas(128) std::atomic<int64_t> taken{0};
+  alignas(128) std::atomic<int64_t> done{0}, finished{0};
+};
+
 class LoopbackWorld {
  public:
   LoopbackWorld(int ranks, const GroupOptions& options);
@@ -68,6 +87,9 @@ class LoopbackWorld {
   // The index-th channel of the group, made by whoever opens it first. Error: another capacity.
   Expected<std::shared_ptr<ChannelState>> channel(size_t index, size_t capacity,
                                                   const std::string& name);
+
+  // The same for crews; the memory is as large as the first who opens it asks.
+  Expected<std::shared_ptr<CrewState>> crew(size_t index, size_t bytes, const std::string& name);
 
   // Waits until `ready()`. `gate` is opened by those who make it true. On the way watches for an
   // abort and for lost peers; `missing(rank)` says whom the wait needs.
@@ -102,6 +124,7 @@ class LoopbackWorld {
   int failed_rank_ = -1;
   Error original_, told_;  // written before aborted_
   std::vector<std::weak_ptr<ChannelState>> all_channels_;
+  std::vector<std::shared_ptr<CrewState>> crews_;
 };
 
 inline void pause_cpu() {

@@ -375,6 +375,10 @@ class MpiGroup final : public Group {
     return std::make_unique<MpiChannel>(world_, capacity, opened_++);
   }
 
+  Expected<std::unique_ptr<Crew>> open_crew(size_t, std::string) override {
+    return std::unique_ptr<Crew>();  // processes do not share memory
+  }
+
   Status barrier() override {
     if (!barrier_) {
       WS_ASSIGN(barrier_, open_channel(64, "barrier"));

@@ -47,18 +47,20 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
     WS_ASSIGN(head, HeadExchange::create(group, {head_rows(group.size()),
                                                  row_bytes(dtype, config.hidden), config.vocab}));
   }
+  WS_ASSIGN(auto joint, JointRows::create(group, joint_shape(config, limits.max_rows)));
   const auto entries = static_cast<size_t>(limits.max_rows + options.max_sequences_per_rank);
   WS_ASSIGN(auto commit, group.open_channel(entries * sizeof(CommitEntry), "commit"));
-  return std::unique_ptr<Engine>(new RankEngine(
-      group, std::move(host), std::move(placement), std::move(experts), expert_dtype, options,
-      std::move(pool), std::move(exchange), std::move(head), std::move(commit), std::move(load)));
+  return std::unique_ptr<Engine>(
+      new RankEngine(group, std::move(host), std::move(placement), std::move(experts), expert_dtype,
+                     options, std::move(pool), std::move(exchange), std::move(head),
+                     std::move(joint), std::move(commit), std::move(load)));
 }
 
 RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Placement placement,
                        RankExperts experts, DType expert_dtype, const EngineOptions& options,
                        std::unique_ptr<Pool> pool, std::unique_ptr<Exchange> exchange,
-                       std::unique_ptr<HeadExchange> head, std::unique_ptr<Channel> commit,
-                       std::unique_ptr<Channel> load)
+                       std::unique_ptr<HeadExchange> head, std::unique_ptr<JointRows> joint,
+                       std::unique_ptr<Channel> commit, std::unique_ptr<Channel> load)
     : group_(group),
       host_(std::move(host)),
       placement_(std::move(placement)),
@@ -68,11 +70,12 @@ RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Plac
       pool_(std::move(pool)),
       exchange_(std::move(exchange)),
       head_(std::move(head)),
+      joint_(std::move(joint)),
       commit_(std::move(commit)),
       load_(std::move(load)),
       ops_(*options.kernels, *pool_, host_->compute),
       forward_(host_->config, *host_->weights, experts_, placement_, group.rank(), exchange_.get(),
-               head_.get(), ops_, limits_, system_clock()),
+               head_.get(), joint_.get(), ops_, limits_, system_clock()),
       sampler_(host_->config.vocab) {}
 
 Expected<RunReport> RankEngine::run(const std::vector<Request>& requests, const RunOptions& options,

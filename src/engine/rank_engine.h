@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "ep/exchange.h"
 #include "ep/head_exchange.h"
+#include "ep/joint_rows.h"
 #include "model/forward.h"
 #include "model/op_runner.h"
 #include "model/sampler.h"
@@ -34,8 +35,8 @@ class RankEngine final : public Engine {
   RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Placement placement,
              RankExperts experts, DType expert_dtype, const EngineOptions& options,
              std::unique_ptr<Pool> pool, std::unique_ptr<Exchange> exchange,
-             std::unique_ptr<HeadExchange> head, std::unique_ptr<Channel> commit,
-             std::unique_ptr<Channel> load);
+             std::unique_ptr<HeadExchange> head, std::unique_ptr<JointRows> joint,
+             std::unique_ptr<Channel> commit, std::unique_ptr<Channel> load);
 
   int64_t max_rows() const { return limits_.max_rows; }
 
@@ -48,6 +49,7 @@ class RankEngine final : public Engine {
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<HeadExchange> head_;  // null in a group of one rank
+  std::unique_ptr<JointRows> joint_;    // null where ranks share no memory
   std::unique_ptr<Channel> commit_, load_;
   OpRunner ops_;
   ForwardPass forward_;

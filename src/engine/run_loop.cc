@@ -136,6 +136,10 @@ Status RunLoop::step() {
   entries_.clear();
   capture_.clear();
   bool prefill = false;
+  rank_rows_.assign(plan_.ranks.size(), 0);
+  for (size_t rank = 0; rank < plan_.ranks.size(); ++rank) {
+    for (const StepItem& item : plan_.ranks[rank]) rank_rows_[rank] += item.rows;
+  }
   for (const auto& items : plan_.ranks) {
     for (const StepItem& item : items) {
       const auto& request = requests_[static_cast<size_t>(item.request)];
@@ -144,7 +148,8 @@ Status RunLoop::step() {
   }
   const ForwardTimes before = engine_.forward_.times();
   const int64_t start = clock.now_ns();
-  const StepInput input{tokens_, sequences_, logit_rows_, head_rounds(), engine_.group_.rank()};
+  const StepInput input{tokens_,   sequences_, logit_rows_, head_rounds(), engine_.group_.rank(),
+                        rank_rows_};
   WS_RETURN_IF_ERROR(engine_.forward_.run(engine_.next_step_, input, *this));
   const int64_t computed = clock.now_ns();
   WS_RETURN_IF_ERROR(commit());

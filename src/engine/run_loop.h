@@ -71,7 +71,7 @@ class RunLoop final : public StepTap {
   std::vector<int32_t> tokens_;
   std::vector<StepSequence> sequences_;
   std::vector<RowOrigin> origins_;
-  std::vector<int64_t> logit_rows_;
+  std::vector<int64_t> logit_rows_, rank_rows_;
   std::vector<LogitRow> logit_origins_;
   std::vector<CommitEntry> entries_;
 };

@@ -1,6 +1,7 @@
 #include "model/forward.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -22,8 +23,8 @@ RopeTable rope_table(const ModelConfig& config, int64_t positions) {
 
 ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
                          const RankExperts& experts, const Placement& placement, int rank,
-                         Exchange* exchange, HeadExchange* head, const OpRunner& ops,
-                         const ForwardLimits& limits, const Clock& clock)
+                         Exchange* exchange, HeadExchange* head, JointRows* joint,
+                         const OpRunner& ops, const ForwardLimits& limits, const Clock& clock)
     : config_(config),
       weights_(weights),
       experts_(experts),
@@ -35,7 +36,8 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
       limits_(limits),
       cache_(config, kv_type(ops.compute()), limits.kv_blocks),
       rope_(rope_table(config, limits.max_positions)),
-      mla_(config, ops, cache_, rope_, limits.max_rows) {
+      joint_(config, ops, joint),
+      mla_(config, ops, joint_, cache_, rope_, limits.max_rows) {
   const auto moe_layers = config.moe_layers();
   WS_CHECK(moe_layers.empty() || exchange != nullptr);
   for (int layer : moe_layers) {
@@ -76,13 +78,16 @@ Status ForwardPass::run(int64_t step_number, const StepInput& step, StepTap& tap
   const auto rows = static_cast<int64_t>(step.tokens.size());
   WS_CHECK(rows <= limits_.max_rows, "{} rows > {}", rows, limits_.max_rows);
   mark_ns_ = clock_.now_ns();
+  joint_.begin_step(step_number, step.rank_rows);
   embed(step);
   int moe_index = 0;
   for (int layer = 0; layer < config_.layers; ++layer) {
-    if (rows > 0) attention(layer, step);
+    joint_.set_layer(layer);
+    const bool takes_part = rows > 0 || joint_.joined();
+    if (takes_part) WS_RETURN_IF_ERROR(attention(layer, step));
     lap(times_.attention_ns);
     if (config_.mlp[static_cast<size_t>(layer)] == MlpKind::kDense) {
-      if (rows > 0) dense(layer, rows);
+      if (takes_part) WS_RETURN_IF_ERROR(dense(layer, rows));
       lap(times_.shared_ns);
     } else {
       WS_RETURN_IF_ERROR(moe(step_number, layer, moe_index++, step, tap));
@@ -116,30 +121,34 @@ void ForwardPass::add(const float* x, int64_t rows) {
   });
 }
 
-void ForwardPass::attention(int layer, const StepInput& step) {
+Status ForwardPass::attention(int layer, const StepInput& step) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   const auto rows = static_cast<int64_t>(step.tokens.size());
   ops_.rms_norm(hidden_.as<float>(), config_.hidden, w.input_norm, config_.rms_eps,
                 normed_.as<float>(), config_.hidden, rows);
-  mla_.run(w.mla, layer, normed_.as<float>(), step, branch_.as<float>());
+  WS_RETURN_IF_ERROR(mla_.run(w.mla, layer, normed_.as<float>(), step, branch_.as<float>()));
   add(branch_.as<float>(), rows);
+  return {};
 }
 
-void ForwardPass::dense(int layer, int64_t rows) {
+Status ForwardPass::dense(int layer, int64_t rows) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   ops_.rms_norm(hidden_.as<float>(), config_.hidden, w.post_attention_norm, config_.rms_eps,
                 normed_.as<float>(), config_.hidden, rows);
   const Rows x = ops_.pack(w.dense->gate_up.dtype, normed_.as<float>(), config_.hidden, rows,
                            config_.hidden, packed_);
-  ops_.mlp(x, *w.dense, act_, packed_act_, branch_.as<float>(), config_.hidden);
+  WS_RETURN_IF_ERROR(
+      joint_.mlp(x, *w.dense, act_, packed_act_, branch_.as<float>(), config_.hidden));
   add(branch_.as<float>(), rows);
+  return {};
 }
 
 // Rule 1: routing is computed in float32 from the unrounded rows.
-void ForwardPass::route(const MoeWeights& w, int64_t rows) {
+Status ForwardPass::route(const MoeWeights& w, int64_t rows) {
   const RouterSpec& spec = config_.moe.router;
-  const Rows x{DType::kF32, normed_.data(), config_.hidden * 4, nullptr, 0, rows, config_.hidden};
-  ops_.linear(x, w.router, router_logits_.as<float>(), spec.experts);
+  const std::array logits = {Product{&w.router, nullptr, router_logits_.as<float>(), spec.experts}};
+  WS_RETURN_IF_ERROR(joint_.multiply(
+      {DType::kF32, normed_.as<float>(), config_.hidden, rows, config_.hidden}, logits, packed_));
   run_ranges(ops_.pool(), rows, kRowGrain, [&](int64_t part, int64_t begin, int64_t end) {
     float* scratch = router_scratch_.as<float>() + part * 3 * spec.experts;
     for (int64_t r = begin; r < end; ++r) {
@@ -149,6 +158,7 @@ void ForwardPass::route(const MoeWeights& w, int64_t rows) {
                   expert_weights_.as<float>() + r * spec.top_k, scratch);
     }
   });
+  return {};
 }
 
 Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const StepInput& step,
@@ -158,7 +168,7 @@ Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const Ste
   const auto rows = static_cast<int64_t>(step.tokens.size());
   ops_.rms_norm(hidden_.as<float>(), config_.hidden, lw.post_attention_norm, config_.rms_eps,
                 normed_.as<float>(), config_.hidden, rows);
-  route(w, rows);
+  WS_RETURN_IF_ERROR(route(w, rows));
   tap.on_routing(moe_index, rows, expert_ids_.as<int32_t>(), expert_weights_.as<float>(),
                  router_logits_.as<float>());
   lap(times_.router_ns);
@@ -172,12 +182,13 @@ Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const Ste
   lap(times_.dispatch_ns);
 
   // The shared expert runs at home while rows are on their way.
-  if (w.shared && rows > 0) {
+  if (w.shared && (rows > 0 || joint_.joined())) {
     const Rows own = w.shared->gate_up.dtype == limits_.expert_dtype
                          ? x
                          : ops_.pack(w.shared->gate_up.dtype, normed_.as<float>(), config_.hidden,
                                      rows, config_.hidden, packed_);
-    ops_.mlp(own, *w.shared, act_, packed_act_, branch_.as<float>(), config_.hidden);
+    WS_RETURN_IF_ERROR(
+        joint_.mlp(own, *w.shared, act_, packed_act_, branch_.as<float>(), config_.hidden));
   }
   lap(times_.shared_ns);
 
@@ -219,7 +230,9 @@ Status ForwardPass::head(int64_t step_number, const StepInput& step, StepTap& ta
     if (head_exchange_ != nullptr) {
       WS_RETURN_IF_ERROR(head_over_group(step_number, x));
     } else {
-      ops_.linear(x, weights_.head, logits_.as<float>(), config_.vocab);
+      const std::array logits = {
+          Product{&weights_.head, nullptr, logits_.as<float>(), config_.vocab}};
+      ops_.multiply(x, logits);
     }
     summarize_logits(rows);
     for (int64_t i = 0; i < rows; ++i) {

@@ -11,6 +11,7 @@
 #include "ep/exchange.h"
 #include "ep/head_exchange.h"
 #include "model/group_gemm.h"
+#include "model/joint_ops.h"
 #include "model/kv_cache.h"
 #include "model/mla.h"
 #include "model/op_runner.h"
@@ -36,10 +37,11 @@ struct ForwardTimes {
 class ForwardPass {
  public:
   // All referenced objects outlive this one. `exchange` may be null only if the model has no MoE
-  // layer; `head` is null in a group of one rank.
+  // layer; `head` is null in a group of one rank, `joint` where ranks share no memory.
   ForwardPass(const ModelConfig& config, const ModelWeights& weights, const RankExperts& experts,
               const Placement& placement, int rank, Exchange* exchange, HeadExchange* head,
-              const OpRunner& ops, const ForwardLimits& limits, const Clock& clock);
+              JointRows* joint, const OpRunner& ops, const ForwardLimits& limits,
+              const Clock& clock);
 
   // Runs one step. A rank without rows passes an empty one: it still takes part in every exchange.
   Status run(int64_t step_number, const StepInput& step, StepTap& tap);
@@ -48,10 +50,10 @@ class ForwardPass {
 
  private:
   void embed(const StepInput& step);
-  void attention(int layer, const StepInput& step);
-  void dense(int layer, int64_t rows);
+  Status attention(int layer, const StepInput& step);
+  Status dense(int layer, int64_t rows);
   Status moe(int64_t step_number, int layer, int moe_index, const StepInput& step, StepTap& tap);
-  void route(const MoeWeights& w, int64_t rows);
+  Status route(const MoeWeights& w, int64_t rows);
   void add(const float* x, int64_t rows);
   Status head(int64_t step_number, const StepInput& step, StepTap& tap);
   Status head_over_group(int64_t step_number, const Rows& x);
@@ -71,6 +73,7 @@ class ForwardPass {
   std::vector<SlotMap> maps_;  // by MoE layer
   KvCache cache_;
   RopeTable rope_;
+  JointOps joint_;
   MlaAttention mla_;
   std::unique_ptr<GroupGemm> group_gemm_;
   Buffer hidden_, normed_, branch_, packed_, act_, packed_act_, logits_, head_part_;

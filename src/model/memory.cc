@@ -9,8 +9,8 @@
 
 #include "kernels/linear.h"
 #include "kernels/mla_attention.h"
+#include "model/joint_ops.h"
 #include "model/kv_cache.h"
-#include "model/op_runner.h"
 #include "model/step.h"
 
 namespace wingspan {
@@ -64,6 +64,10 @@ int64_t activation_bytes(const MemoryQuestion& q) {
   if (ranks > 1) {
     const int64_t all = head_rows(ranks) * ranks;
     floats += all * (2 * c.hidden + 3 * (c.vocab / ranks + 64)) + 2 * head_rows(ranks) * c.vocab;
+  }
+  if (q.local_ranks > 1) {
+    const JointShape joint = joint_shape(c, std::min(rows, kJointRowsOfRank));
+    floats += 2 * joint.max_rows * (joint.row_bytes / 4 + joint.outputs);
   }
   floats += q.kv_tokens_per_rank * m.rope;
   if (!c.moe_layers().empty()) {

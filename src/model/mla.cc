@@ -1,6 +1,7 @@
 #include "model/mla.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -17,13 +18,16 @@ constexpr int64_t kSliceRows = 64;
 // the second-level cache.
 constexpr int64_t kTaskQueries = 64;
 
+constexpr int64_t kQueryGrain = 64;  // queries that are worth a thread to rotate and round
+
 }  // namespace
 
-MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCache& cache,
-                           const RopeTable& rope, int64_t max_rows)
+MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, JointOps& joint,
+                           KvCache& cache, const RopeTable& rope, int64_t max_rows)
     : config_(config),
       c_(config.mla),
       ops_(ops),
+      joint_(joint),
       cache_(cache),
       rope_(rope),
       q_width_(c_.heads * (c_.nope + c_.rope)),
@@ -44,11 +48,14 @@ MlaAttention::MlaAttention(const ModelConfig& config, const OpRunner& ops, KvCac
   row_blocks_.reserve(static_cast<size_t>(max_rows));
   block_pointers_.reserve(static_cast<size_t>(cache.blocks() + max_rows));
   tasks_.reserve(static_cast<size_t>(slice));
+  by_head_.resize(static_cast<size_t>(c_.heads));
 }
 
-void MlaAttention::run(const MlaWeights& weights, int layer, const float* x, const StepInput& step,
-                       float* out) {
-  const auto rows = static_cast<int64_t>(step.tokens.size());
+ProductInput MlaAttention::input(DType weight, const float* x, int64_t rows, int64_t cols) const {
+  return {activation_type(ops_.compute(), weight), x, cols, rows, cols};
+}
+
+void MlaAttention::set_places(int layer, const StepInput& step) {
   positions_.clear();
   row_blocks_.clear();
   block_pointers_.clear();
@@ -64,37 +71,48 @@ void MlaAttention::run(const MlaWeights& weights, int layer, const float* x, con
       row_blocks_.push_back(block_pointers_.data() + first);
     }
   }
-  WS_CHECK(static_cast<int64_t>(positions_.size()) == rows, "{} rows", rows);
-  project_queries(weights, x, rows);
-  store_kv(weights, layer, x, step);
-  for (int64_t begin = 0; begin < rows; begin += kSliceRows) {
-    attend_slice(weights, begin, std::min(begin + kSliceRows, rows));
-  }
-  const int64_t width = c_.heads * c_.v;
-  const Rows packed = ops_.pack(weights.o.dtype, values_.as<float>(), width, rows, width, packed_);
-  ops_.linear(packed, weights.o, out, config_.hidden);
+  WS_CHECK(positions_.size() == step.tokens.size(), "{} rows", step.tokens.size());
 }
 
-void MlaAttention::project_queries(const MlaWeights& w, const float* x, int64_t rows) {
-  auto* q = q_.as<float>();
-  if (w.compressed_query) {
-    auto* latent = q_latent_.as<float>();
-    ops_.linear(ops_.pack(w.q_a.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.q_a,
-                latent, c_.q_lora);
-    ops_.rms_norm(latent, c_.q_lora, w.q_a_norm, c_.latent_norm_eps, latent, c_.q_lora, rows);
-    ops_.linear(ops_.pack(w.q_b.dtype, latent, c_.q_lora, rows, c_.q_lora, packed_), w.q_b, q,
-                q_width_);
+Status MlaAttention::run(const MlaWeights& weights, int layer, const float* x,
+                         const StepInput& step, float* out) {
+  const auto rows = static_cast<int64_t>(step.tokens.size());
+  set_places(layer, step);
+  WS_RETURN_IF_ERROR(project(weights, x, rows));
+  store_kv(weights, layer, step);
+  // In a joint step even a rank without rows takes part: its rows are one slice at most.
+  for (int64_t begin = 0; begin < rows || (begin == 0 && joint_.joined()); begin += kSliceRows) {
+    WS_RETURN_IF_ERROR(attend_slice(weights, begin, std::min(begin + kSliceRows, rows)));
+  }
+  const std::array products = {Product{&weights.o, nullptr, out, config_.hidden}};
+  return joint_.multiply(input(weights.o.dtype, values_.as<float>(), rows, c_.heads * c_.v),
+                         products, packed_);
+}
+
+// Queries and the row of KV, all from x; queries perhaps by way of their latent form.
+Status MlaAttention::project(const MlaWeights& w, const float* x, int64_t rows) {
+  auto* latent = q_latent_.as<float>();
+  const PackedWeight& first = w.compressed_query ? w.q_a : w.q_b;
+  const std::array products = {
+      Product{&first, nullptr, w.compressed_query ? latent : q_.as<float>(), first.n},
+      Product{&w.kv_a, nullptr, kv_.as<float>(), kv_width_}};
+  const ProductInput in = input(first.dtype, x, rows, config_.hidden);
+  const ProductInput kv_in = input(w.kv_a.dtype, x, rows, config_.hidden);
+  if (in.dtype == kv_in.dtype) {
+    WS_RETURN_IF_ERROR(joint_.multiply(in, products, packed_));
   } else {
-    ops_.linear(ops_.pack(w.q_b.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.q_b, q,
-                q_width_);
+    WS_RETURN_IF_ERROR(joint_.multiply(in, std::span(products).first(1), packed_));
+    WS_RETURN_IF_ERROR(joint_.multiply(kv_in, std::span(products).last(1), packed_));
   }
+  if (!w.compressed_query) return {};
+  ops_.rms_norm(latent, c_.q_lora, w.q_a_norm, c_.latent_norm_eps, latent, c_.q_lora, rows);
+  const std::array queries = {Product{&w.q_b, nullptr, q_.as<float>(), q_width_}};
+  return joint_.multiply(input(w.q_b.dtype, latent, rows, c_.q_lora), queries, packed_);
 }
 
-void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x, const StepInput& step) {
+void MlaAttention::store_kv(const MlaWeights& w, int layer, const StepInput& step) {
   const auto rows = static_cast<int64_t>(step.tokens.size());
   auto* kv = kv_.as<float>();
-  ops_.linear(ops_.pack(w.kv_a.dtype, x, config_.hidden, rows, config_.hidden, packed_), w.kv_a, kv,
-              kv_width_);
   ops_.rms_norm(kv, kv_width_, w.kv_a_norm, c_.latent_norm_eps, kv, kv_width_, rows);
   const int64_t half = c_.rope / 2;
   for (const StepSequence& s : step.sequences) {
@@ -116,21 +134,21 @@ void MlaAttention::store_kv(const MlaWeights& w, int layer, const float* x, cons
 }
 
 // q_nope of each head through UK into the latent space, q_rope rotated behind it.
-void MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t end) {
+Status MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t end) {
   const int64_t rows = end - begin, head_width = c_.nope + c_.rope, half = c_.rope / 2;
   auto* absorbed = absorbed_.as<float>();
   const float* q = q_.as<float>() + begin * q_width_;
-  const DType dtype = w.uk[0].dtype;
   // kv_b's halves are never FP8 here, so a head is a column range of one converted row.
-  const Rows all = ops_.pack(dtype, q, q_width_, rows, q_width_, packed_);
-  ops_.pool().run(c_.heads, [&](int64_t h) {
-    Rows x = all;
-    x.data += h * head_width * dtype_size(all.dtype);
-    x.cols = c_.nope;
-    const PackedWeight& uk = w.uk[static_cast<size_t>(h)];
-    ops_.kernels().linear({x, &uk, absorbed + h * q_stride_, c_.heads * q_stride_, 0, uk.panels()});
-    for (int64_t r = 0; r < rows; ++r) {
-      float* to = absorbed + (r * c_.heads + h) * q_stride_;
+  for (int64_t h = 0; h < c_.heads; ++h) {
+    by_head_[static_cast<size_t>(h)] = {&w.uk[static_cast<size_t>(h)], nullptr,
+                                        absorbed + h * q_stride_, c_.heads * q_stride_,
+                                        h * head_width};
+  }
+  WS_RETURN_IF_ERROR(joint_.multiply(input(w.uk[0].dtype, q, rows, q_width_), by_head_, packed_));
+  run_ranges(ops_.pool(), rows * c_.heads, kQueryGrain, [&](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t r = i / c_.heads, h = i % c_.heads;
+      float* to = absorbed + i * q_stride_;
       const int64_t position = positions_[static_cast<size_t>(begin + r)];
       std::memcpy(to + c_.kv_lora, q + r * q_width_ + h * head_width + c_.nope, floats(c_.rope));
       ops_.kernels().rope(to + c_.kv_lora, rope_.cos.data() + position * half,
@@ -139,6 +157,7 @@ void MlaAttention::absorb_queries(const MlaWeights& w, int64_t begin, int64_t en
       std::fill(to + kv_width_, to + q_stride_, 0.0F);
     }
   });
+  return {};
 }
 
 // Neighbouring rows of one sequence, as many as share the cache well.
@@ -184,26 +203,22 @@ void MlaAttention::attend_task(int64_t slice_begin, int64_t task, int64_t part, 
   }
 }
 
-void MlaAttention::attend_slice(const MlaWeights& w, int64_t begin, int64_t end) {
-  absorb_queries(w, begin, end);
+Status MlaAttention::attend_slice(const MlaWeights& w, int64_t begin, int64_t end) {
+  WS_RETURN_IF_ERROR(absorb_queries(w, begin, end));
   plan_tasks(begin, end);
   const auto tasks = static_cast<int64_t>(tasks_.size());
   const int64_t threads = ops_.pool().threads();
   const int64_t parts = tasks >= threads ? 1 : std::min(c_.heads, threads);
   ops_.pool().run(tasks * parts,
                   [&](int64_t i) { attend_task(begin, i / parts, i % parts, parts); });
-  const int64_t rows = end - begin;
-  auto* latent = latent_out_.as<float>();
-  const int64_t latent_width = c_.heads * c_.kv_lora;
-  const Rows all = ops_.pack(w.uv[0].dtype, latent, latent_width, rows, latent_width, packed_);
   auto* values = values_.as<float>() + begin * c_.heads * c_.v;
-  ops_.pool().run(c_.heads, [&](int64_t h) {
-    Rows x = all;
-    x.data += h * c_.kv_lora * dtype_size(all.dtype);
-    x.cols = c_.kv_lora;
-    const PackedWeight& uv = w.uv[static_cast<size_t>(h)];
-    ops_.kernels().linear({x, &uv, values + h * c_.v, c_.heads * c_.v, 0, uv.panels()});
-  });
+  for (int64_t h = 0; h < c_.heads; ++h) {
+    by_head_[static_cast<size_t>(h)] = {&w.uv[static_cast<size_t>(h)], nullptr, values + h * c_.v,
+                                        c_.heads * c_.v, h * c_.kv_lora};
+  }
+  return joint_.multiply(
+      input(w.uv[0].dtype, latent_out_.as<float>(), end - begin, c_.heads * c_.kv_lora), by_head_,
+      packed_);
 }
 
 }  // namespace wingspan

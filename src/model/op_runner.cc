@@ -13,6 +13,7 @@ namespace {
 // Below this many multiply-adds, waking the other threads costs more than they save.
 constexpr int64_t kSmallWork = 1 << 16;
 constexpr int64_t kFewRows = 16;
+constexpr int64_t kGateUpGrain = kGroup / 2;  // gate and up of an output lie side by side
 
 // The fault of a scale that depends on the batch: rounds as if all rows shared one.
 std::vector<float> scaled_over_batch(const float* x, int64_t x_stride, int64_t rows, int64_t cols) {
@@ -31,6 +32,11 @@ std::vector<float> scaled_over_batch(const float* x, int64_t x_stride, int64_t r
 
 }  // namespace
 
+int64_t Product::groups() const {
+  if (gate_up != nullptr) return (gate_up->panels() + kGateUpGrain - 1) / kGateUpGrain;
+  return (weight->panels() + kGroup - 1) / kGroup;
+}
+
 int64_t OpRunner::packed_stride(DType dtype, int64_t cols) {
   return (row_bytes(dtype, cols) + 63) / 64 * 64;
 }
@@ -44,23 +50,28 @@ Rows OpRunner::pack(DType weight_dtype, const float* x, int64_t x_stride, int64_
   const DType dtype = activation_type(compute_, weight_dtype);
   const int64_t stride = packed_stride(dtype, cols);
   WS_CHECK(static_cast<int64_t>(to.size()) >= rows * stride, "{} < {}", to.size(), rows * stride);
+  return pack_as(dtype, x, x_stride, rows, cols, to.data());
+}
+
+Rows OpRunner::pack_as(DType dtype, const float* x, int64_t x_stride, int64_t rows, int64_t cols,
+                       std::byte* to) const {
+  const int64_t stride = packed_stride(dtype, cols);
   if (fault_is(Fault::kScaleOverBatch)) [[unlikely]] {
     const auto faulty = scaled_over_batch(x, x_stride, rows, cols);
-    pack_rows(dtype, faulty.data(), cols, rows, cols, to.data(), stride);
+    pack_rows(dtype, faulty.data(), cols, rows, cols, to, stride);
   } else {
     run_ranges(pool_, rows, kRowGrain, [&](int64_t, int64_t begin, int64_t end) {
       if (dtype != DType::kBF16) {
-        pack_rows(dtype, x + begin * x_stride, x_stride, end - begin, cols,
-                  to.data() + begin * stride, stride);
+        pack_rows(dtype, x + begin * x_stride, x_stride, end - begin, cols, to + begin * stride,
+                  stride);
         return;
       }
       for (int64_t r = begin; r < end; ++r) {
-        kernels_.narrow_bf16(x + r * x_stride, cols,
-                             reinterpret_cast<uint16_t*>(to.data() + r * stride));
+        kernels_.narrow_bf16(x + r * x_stride, cols, reinterpret_cast<uint16_t*>(to + r * stride));
       }
     });
   }
-  return packed_rows(dtype, to.data(), stride, rows, cols);
+  return packed_rows(dtype, to, stride, rows, cols);
 }
 
 // How many pieces threads take turns at: more than threads where rows are few, so that a thread
@@ -72,30 +83,39 @@ int64_t OpRunner::pieces(int64_t rows, int64_t work, int64_t groups) const {
   return std::min(groups, rows <= kFewRows ? 4 * threads : threads);
 }
 
-void OpRunner::linear(const Rows& x, const PackedWeight& w, float* y, int64_t y_stride) const {
-  if (x.rows == 0) return;
-  const LinearArgs args{x, &w, y, y_stride, 0, w.panels()};
-  const int64_t groups = (w.panels() + kGroup - 1) / kGroup;
-  const int64_t parts = pieces(x.rows, x.rows * w.n * w.k, groups);
-  pool_.run(parts, [&](int64_t i) {
-    LinearArgs part = args;
-    part.panel_begin = groups * i / parts * kGroup;
-    part.panel_end = std::min(w.panels(), groups * (i + 1) / parts * kGroup);
-    kernels_.linear(part);
-  });
+void OpRunner::multiply_groups(const Rows& x, std::span<const Product> products, int64_t begin,
+                               int64_t end) const {
+  for (const Product& p : products) {
+    const int64_t groups = p.groups();
+    const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, groups);
+    begin -= groups;
+    end -= groups;
+    if (first >= last) continue;
+    Rows in = x;
+    if (p.x_column > 0) in.data += p.x_column * dtype_size(in.dtype);
+    in.cols = p.inputs();
+    const int64_t grain = p.gate_up != nullptr ? kGateUpGrain : kGroup;
+    const int64_t panel = first * grain;
+    if (p.gate_up != nullptr) {
+      kernels_.gate_up(
+          {in, p.gate_up, p.y, p.y_stride, panel, std::min(p.gate_up->panels(), last * grain)});
+    } else {
+      kernels_.linear(
+          {in, p.weight, p.y, p.y_stride, panel, std::min(p.weight->panels(), last * grain)});
+    }
+  }
 }
 
-void OpRunner::gate_up(const Rows& x, const PackedGateUp& w, float* y, int64_t y_stride) const {
+void OpRunner::multiply(const Rows& x, std::span<const Product> products) const {
   if (x.rows == 0) return;
-  const GateUpArgs args{x, &w, y, y_stride, 0, w.panels()};
-  constexpr int64_t kOutputs = kGroup / 2;  // gate and up of an output lie side by side
-  const int64_t groups = (w.panels() + kOutputs - 1) / kOutputs;
-  const int64_t parts = pieces(x.rows, x.rows * w.width * w.k, groups);
+  int64_t groups = 0, work = 0;
+  for (const Product& p : products) {
+    groups += p.groups();
+    work += x.rows * p.outputs() * p.inputs();
+  }
+  const int64_t parts = pieces(x.rows, work, groups);
   pool_.run(parts, [&](int64_t i) {
-    GateUpArgs part = args;
-    part.panel_begin = groups * i / parts * kOutputs;
-    part.panel_end = std::min(w.panels(), groups * (i + 1) / parts * kOutputs);
-    kernels_.gate_up(part);
+    multiply_groups(x, products, groups * i / parts, groups * (i + 1) / parts);
   });
 }
 
@@ -106,14 +126,6 @@ void OpRunner::rms_norm(const float* x, int64_t x_stride, const std::vector<floa
                        y + begin * y_stride, y_stride, end - begin,
                        static_cast<int64_t>(weight.size())});
   });
-}
-
-void OpRunner::mlp(const Rows& x, const MlpWeights& w, Buffer& act, Buffer& packed, float* y,
-                   int64_t y_stride) const {
-  const int64_t width = w.gate_up.width;
-  gate_up(x, w.gate_up, act.as<float>(), width);
-  const Rows inner = pack(w.down.dtype, act.as<float>(), width, x.rows, width, packed);
-  linear(inner, w.down, y, y_stride);
 }
 
 }  // namespace wingspan

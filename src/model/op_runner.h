@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/pool.h"
 #include "kernels/kernels.h"
+#include "kernels/linear.h"
 #include "kernels/rows.h"
 #include "model/compute.h"
 #include "model/weights.h"
@@ -18,6 +20,20 @@ inline constexpr int64_t kRowGrain = 16;  // rows of a row-wise op that are wort
 
 // Bytes of `count` float32.
 inline size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+
+// A product of some of the input's columns with one weight: a linear layer, or gate·up with SwiGLU.
+struct Product {
+  const PackedWeight* weight = nullptr;
+  const PackedGateUp* gate_up = nullptr;  // instead of `weight`
+  float* y = nullptr;                     // [rows][outputs()]
+  int64_t y_stride = 0;                   // floats from row to row
+  int64_t x_column = 0;  // where its input begins; not 0 only for rows without scales
+
+  int64_t outputs() const { return gate_up != nullptr ? gate_up->width : weight->n; }
+  int64_t inputs() const { return gate_up != nullptr ? gate_up->k : weight->k; }
+  // Stretches of memory that are read from beginning to end, the unit of splitting.
+  int64_t groups() const;
+};
 
 class OpRunner {
  public:
@@ -32,18 +48,21 @@ class OpRunner {
   // packed_bytes()).
   Rows pack(DType weight_dtype, const float* x, int64_t x_stride, int64_t rows, int64_t cols,
             Buffer& to) const;
+  // The same for a known input type and place.
+  Rows pack_as(DType dtype, const float* x, int64_t x_stride, int64_t rows, int64_t cols,
+               std::byte* to) const;
   // Bytes that pack() may need for any type.
   static int64_t packed_bytes(int64_t rows, int64_t cols);
   // Bytes from row to row in what pack() makes.
   static int64_t packed_stride(DType dtype, int64_t cols);
 
-  void linear(const Rows& x, const PackedWeight& w, float* y, int64_t y_stride) const;
-  void gate_up(const Rows& x, const PackedGateUp& w, float* y, int64_t y_stride) const;
+  // All products, their columns split over the threads.
+  void multiply(const Rows& x, std::span<const Product> products) const;
+  // Groups [begin, end) of all products counted through, on the calling thread.
+  void multiply_groups(const Rows& x, std::span<const Product> products, int64_t begin,
+                       int64_t end) const;
   void rms_norm(const float* x, int64_t x_stride, const std::vector<float>& weight, double eps,
                 float* y, int64_t y_stride, int64_t rows) const;
-  // y = down(silu(gate x) · up x); `act` [rows, width] and `packed` are scratch.
-  void mlp(const Rows& x, const MlpWeights& w, Buffer& act, Buffer& packed, float* y,
-           int64_t y_stride) const;
 
  private:
   int64_t pieces(int64_t rows, int64_t work, int64_t groups) const;

@@ -26,8 +26,9 @@ struct StepInput {
   std::span<const int32_t> tokens;          // [rows]
   std::span<const StepSequence> sequences;  // cover all rows, in order
   std::span<const int64_t> logit_rows;      // rows whose logits are wanted, ascending
-  int64_t head_rounds = 0;        // of the group: enough for the rank with most logit rows
-  int64_t first_token_index = 0;  // spreads replica choice; never changes a bit
+  int64_t head_rounds = 0;             // of the group: enough for the rank with most logit rows
+  int64_t first_token_index = 0;       // spreads replica choice; never changes a bit
+  std::span<const int64_t> rank_rows;  // of all ranks in this step
 };
 
 // Receives what a step computes on the way. Called on the rank's own thread.
