@@ -20,11 +20,11 @@ LoadMatrix lognormal_loads(int layers, int experts, uint64_t seed) {
   return out;
 }
 
-// The same experts with loads that went up or down by a tenth or so.
-LoadMatrix drifted(LoadMatrix loads, uint64_t seed) {
+// The same experts with loads that went up or down by `percent` or so.
+LoadMatrix drifted(LoadMatrix loads, double percent, uint64_t seed) {
   Rng rng(seed);
   for (auto& row : loads) {
-    for (double& load : row) load = std::floor(load * std::exp(0.1 * rng.normal()));
+    for (double& load : row) load = std::floor(load * std::exp(percent / 100 * rng.normal()));
   }
   return loads;
 }
@@ -77,10 +77,10 @@ BENCHMARK(PlanOverSizes)
     ->Unit(benchmark::kMillisecond)
     ->Complexity(benchmark::oNLogN);
 
-// A small change of a running placement after a drift of 10 %.
+// A small change of a running placement after a drift of so many percent.
 void Incremental58x256(benchmark::State& state) {
   const Topology t = topology_of(256, 288, 32);
-  const LoadMatrix before = lognormal_loads(58, 256, 1), after = drifted(before, 2);
+  const LoadMatrix before = lognormal_loads(58, 256, 1), after = drifted(before, static_cast<double>(state.range(0)), 2);
   PlanOptions options;
   options.effort = Effort::fast();
   const auto running = plan_layers(t, before, options);
@@ -94,7 +94,7 @@ void Incremental58x256(benchmark::State& state) {
   }
   state.counters["moved_percent"] = 100 * static_cast<double>(moves) / (58 * 288);
 }
-BENCHMARK(Incremental58x256)->Unit(benchmark::kMillisecond);
+BENCHMARK(Incremental58x256)->Arg(4)->Arg(6)->Arg(10)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace wingspan

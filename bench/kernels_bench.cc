@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fpmode.h"
 #include "base/rng.h"
+#include "kernels/machine_probe.h"
 #include "support/measure.h"
 
 namespace wingspan::bench {
@@ -41,7 +42,7 @@ std::vector<PackedWeight> make_weights(DType dtype) {
 }
 
 void run(const Options& options, const Kernels& kernels, DType dtype,
-         const std::vector<PackedWeight>& weights, Probes& probes) {
+         const std::vector<PackedWeight>& weights, MachineProbe& probe) {
   for (const int64_t rows : {1, 4, 16, 64}) {
     const std::vector<uint16_t> x(static_cast<size_t>(rows * kHidden), 0x3F80);
     std::vector<float> y(static_cast<size_t>(rows * kColumns));
@@ -59,7 +60,7 @@ void run(const Options& options, const Kernels& kernels, DType dtype,
                 {"weights", std::string(dtype_name(dtype))}};
     r.metric = "time_ms";
     for (int round = -1; round < options.rounds; ++round) {
-      probes.measure();
+      probe.measure();
       const int64_t begin = system_clock().now_ns();
       for (const PackedWeight& w : weights) {
         kernels.linear({in, &w, y.data(), kColumns, 0, w.panels()});
@@ -67,8 +68,8 @@ void run(const Options& options, const Kernels& kernels, DType dtype,
       const double s = seconds(begin, system_clock().now_ns()) / kCopies;
       if (round < 0) continue;
       const double limit =
-          std::max(static_cast<double>(weights[0].bytes()) / probes.bytes_per_s,
-                   static_cast<double>(2 * rows * kHidden * kColumns) / probes.flops_per_s);
+          std::max(static_cast<double>(weights[0].bytes()) / probe.read_bytes_per_s,
+                   static_cast<double>(2 * rows * kHidden * kColumns) / probe.bf16_flops_per_s);
       r.values.push_back(s * 1e3);
       r.limits.push_back(limit * 1e3);
       r.ratios.push_back(limit / s);
@@ -89,8 +90,8 @@ int main_of(int argc, char** argv) {
       // Slow ones are measured where they are asked for.
       const bool slow = name == "scalar" || name == "baseline";
       if (options.only.empty() ? slow : name.find(options.only) == std::string::npos) continue;
-      Probes probes(*kernels, one);
-      run(options, *kernels, dtype, weights, probes);
+      MachineProbe probe(*kernels, one);
+      run(options, *kernels, dtype, weights, probe);
     }
   }
   return 0;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fpmode.h"
 #include "base/rng.h"
+#include "kernels/machine_probe.h"
 #include "model/group_gemm.h"
 #include "support/measure.h"
 
@@ -104,7 +105,7 @@ struct Bench {
   const Kernels& kernels;
   Pool& pool;
   OpRunner ops;
-  Probes& probes;
+  MachineProbe& probe;
 
   double once(GroupGemm& gemm, const std::vector<MlpWeights>& experts,
               const Traffic& traffic) const {
@@ -136,14 +137,15 @@ struct Bench {
         traffic.route(shape, tokens, rng);
         double first = 0;
         for (const DType t : types) {
-          probes.measure();
+          probe.measure();
           const double s = once(gemm, experts[t], traffic);
           if (t == types[0]) first = s;
           if (round < 0) continue;
           const auto bytes = static_cast<double>(experts[t][0].bytes() * traffic.active);
           const double flops = 6.0 * static_cast<double>(shape.hidden * shape.width) *
                                static_cast<double>(tokens * kTopK);
-          const double limit = std::max(bytes / probes.bytes_per_s, flops / probes.flops_per_s);
+          const double limit =
+              std::max(bytes / probe.read_bytes_per_s, flops / probe.bf16_flops_per_s);
           Record& r = records[t];
           r.values.push_back(s * 1e3);
           r.limits.push_back(limit * 1e3);
@@ -181,8 +183,8 @@ int main_of(int argc, char** argv) {
   }
   const FlushSubnormals mode;
   Pool pool(options.threads, [](int) { static thread_local const FlushSubnormals of_thread; });
-  Probes probes(**kernels, pool);
-  Bench bench{options, **kernels, pool, OpRunner(**kernels, pool, ComputeMode::kBF16), probes};
+  MachineProbe probe(**kernels, pool);
+  Bench bench{options, **kernels, pool, OpRunner(**kernels, pool, ComputeMode::kBF16), probe};
   const auto wanted = [&](const Shape& s) {
     return std::string(s.name).find(options.only) != std::string::npos;
   };

@@ -37,7 +37,7 @@ def model_params(doc, row):
 
 def decode_record(doc, row, name, target=None):
     return record(name, model_params(doc, row), "decode tokens/s", spread(row["decode_tokens_per_s"]),
-                  row["decode_limit_tokens_per_s"], target=target)
+                  row["decode_limit_tokens_per_s"], row["decode_of_limit"]["median"], target)
 
 
 def small_parts_record(doc, row):
@@ -58,6 +58,7 @@ def from_decode(doc, _):
 def from_prefill(doc, _):
     return [record("prefill", {**model_params(doc, row), "tokens": doc["prompt_tokens"] * row["batch"]},
                    "prefill tokens/s", spread(row["prefill_tokens_per_s"]), row["prefill_limit_tokens_per_s"],
+                   row["prefill_of_limit"]["median"],
                    target=0.6 if doc["prompt_tokens"] == 512 else None) for row in doc["rows"]]
 
 

@@ -2,55 +2,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <fstream>
 
 #include <fmt/format.h>
 
-#include "base/clock.h"
 #include "base/cpus.h"
-#include "kernels/probe.h"
 
 namespace wingspan::bench {
-namespace {
-
-constexpr int64_t kProbeBytes = int64_t{1} << 30;
-constexpr int64_t kPeakRounds = 3'000'000;
-
-}  // namespace
-
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
-}
-
-Probes::Probes(const Kernels& kernels, Pool& pool)
-    : kernels_(kernels), pool_(pool), memory_(static_cast<size_t>(kProbeBytes)) {
-  auto* floats = memory_.as<float>();
-  std::fill(floats, floats + kProbeBytes / 4, 1.0F);
-}
-
-// Threads take pieces in turns, as the products do.
-void Probes::measure() {
-  constexpr int64_t kPieces = 256, kFloats = kProbeBytes / 4 / kPieces;
-  std::atomic<float> kept{0};
-  const auto* floats = memory_.as<float>();
-  const Clock& clock = system_clock();
-  const int64_t begin = clock.now_ns();
-  pool_.run(kPieces, [&](int64_t i) {
-    kept.store(kernels_.probe_read(floats + i * kFloats, kFloats), std::memory_order_relaxed);
-  });
-  const int64_t middle = clock.now_ns();
-  const int64_t turns = int64_t{8} * pool_.threads();
-  pool_.run(turns, [&](int64_t) {
-    kept.store(kernels_.probe_bf16(kPeakRounds / 8), std::memory_order_relaxed);
-  });
-  const int64_t end = clock.now_ns();
-  bytes_per_s = static_cast<double>(kProbeBytes) / seconds(begin, middle);
-  flops_per_s = static_cast<double>(turns * (kPeakRounds / 8) * kernels_.probe_bf16_flops) /
-                seconds(middle, end);
 }
 
 Options parse_options(int argc, char** argv, const char* about) {

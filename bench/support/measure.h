@@ -14,26 +14,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/pool.h"
-#include "kernels/kernels.h"
-#include "tensor/buffer.h"
-
 namespace wingspan::bench {
 
 double median(std::vector<double> values);
-
-// Read bandwidth and arithmetic peak of all threads of the pool, measured on each call.
-class Probes {
- public:
-  Probes(const Kernels& kernels, Pool& pool);
-  void measure();
-  double bytes_per_s = 0, flops_per_s = 0;
-
- private:
-  const Kernels& kernels_;
-  Pool& pool_;
-  Buffer memory_;
-};
 
 struct Record {
   std::string name;

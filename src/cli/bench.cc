@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "cli/bench_load.h"
-#include "cli/bench_probe.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/lists.h"
@@ -14,6 +13,7 @@
 #include "cli/table.h"
 #include "cli/version.h"
 #include "cli/width_run.h"
+#include "kernels/machine_probe.h"
 #include "model/memory.h"
 
 namespace wingspan {
@@ -40,13 +40,25 @@ Spread spread_of(std::vector<double> values) {
   return {values[values.size() / 2], values.front(), values.back()};
 }
 
+// What the machine could do at the moment of a sample.
+struct MachineState {
+  double read_bytes_per_s = 0, f32_flops_per_s = 0, bf16_flops_per_s = 0;
+};
+MachineState state_of(const MachineProbe& p) {
+  return {p.read_bytes_per_s, p.f32_flops_per_s, p.bf16_flops_per_s};
+}
+
+// Samples of one phase, each beside the limit at its moment.
+struct Phase {
+  Spread tokens_per_s, limit, of_limit;
+};
+
 struct Cell {
   int ranks = 1;
   int64_t batch = 1;
-  double load_s = 0;                           // of the width's experts
-  Spread prefill, decode;                      // tokens/s
-  double prefill_limit = 0, decode_limit = 0;  // tokens/s
-  StepTimes parts;                             // decode, of the last round
+  double load_s = 0;  // of the width's experts
+  Phase prefill, decode;
+  StepTimes parts;  // decode, of the last round
 };
 
 // Weights and operations of one step that has `rows` rows of which `distinct` (expert, layer) pairs
@@ -72,9 +84,20 @@ Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows,
   return w;
 }
 
-double limit_seconds(const SessionSetup& s, const Work& w, const MachineProbe& p) {
-  const double peak = s.compute == ComputeMode::kF32 ? p.peak_gflop_s : p.peak_bf16_gflop_s;
-  return std::max(w.bytes / (p.read_gb_s * 1e9), w.flops / (peak * 1e9));
+double limit_seconds(const SessionSetup& s, const Work& w, const MachineState& m) {
+  const double peak = s.compute == ComputeMode::kF32 ? m.f32_flops_per_s : m.bf16_flops_per_s;
+  return std::max(w.bytes / m.read_bytes_per_s, w.flops / peak);
+}
+
+// Steps of `rows` tokens that do `work`.
+Phase phase_of(const SessionSetup& s, const std::vector<double>& samples,
+               const std::vector<MachineState>& states, double rows, const Work& work) {
+  std::vector<double> limits, shares;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    limits.push_back(rows / limit_seconds(s, work, states[i]));
+    shares.push_back(samples[i] / limits.back());
+  }
+  return {spread_of(samples), spread_of(limits), spread_of(shares)};
 }
 
 // Distinct experts that the steps of one kind activate, mean per step, from a run that records each
@@ -96,10 +119,11 @@ double distinct_experts(const Load& load, int64_t first, int64_t last) {
 struct Samples {
   RunReport counted;  // records each step's load; also warms up
   std::vector<double> prefill, decode;
+  std::vector<MachineState> states;  // of the same rounds
   StepTimes parts;
 };
 
-void add_sample(const RunReport& run, size_t requests, Samples& to) {
+void add_sample(const RunReport& run, size_t requests, const MachineState& state, Samples& to) {
   const auto per_second = [](int64_t tokens, const StepTimes& t) {
     return static_cast<double>(tokens) /
            (static_cast<double>(std::max<int64_t>(1, t.total_ns)) * 1e-9);
@@ -107,16 +131,15 @@ void add_sample(const RunReport& run, size_t requests, Samples& to) {
   to.prefill.push_back(per_second(run.prompt_tokens, run.prefill));
   to.decode.push_back(
       per_second(run.completion_tokens - static_cast<int64_t>(requests), run.decode));
+  to.states.push_back(state);
   to.parts = run.decode;
 }
 
-Cell make_cell(const BenchOptions& o, const SessionSetup& s, const MachineProbe& probe,
-               const Samples& samples, int ranks, int64_t batch) {
+Cell make_cell(const BenchOptions& o, const SessionSetup& s, const Samples& samples, int ranks,
+               int64_t batch) {
   Cell cell;
   cell.ranks = ranks;
   cell.batch = batch;
-  cell.prefill = spread_of(samples.prefill);
-  cell.decode = spread_of(samples.decode);
   cell.parts = samples.parts;
   const RunReport& counted = samples.counted;
   const auto prefill_steps = std::max<int64_t>(1, counted.prefill.steps);
@@ -128,19 +151,19 @@ Cell make_cell(const BenchOptions& o, const SessionSetup& s, const MachineProbe&
   const Work d =
       step_work(s, ranks, rows, rows,
                 distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv);
-  cell.decode_limit = rows / limit_seconds(s, d, probe);
+  cell.decode = phase_of(s, samples.decode, samples.states, rows, d);
   const double step_rows =
       rows * static_cast<double>(o.prompt_tokens) / static_cast<double>(prefill_steps);
   const Work p = step_work(s, ranks, step_rows, rows / static_cast<double>(prefill_steps),
                            distinct_experts(counted.load, first, first + prefill_steps), 0);
-  cell.prefill_limit = step_rows / limit_seconds(s, p, probe);
+  cell.prefill = phase_of(s, samples.prefill, samples.states, step_rows, p);
   return cell;
 }
 
 // All batch sizes of one width in one start of the ranks, their rounds interleaved.
 Status measure_width(const BenchOptions& o, const SessionSetup& base,
-                     const std::shared_ptr<const ModelHost>& host, const MachineProbe& probe,
-                     int ranks, const std::vector<int64_t>& batches, std::vector<Cell>& cells) {
+                     const std::shared_ptr<const ModelHost>& host, MachineProbe* probe, int ranks,
+                     const std::vector<int64_t>& batches, std::vector<Cell>& cells) {
   const SessionSetup s = width_setup(base, ranks);
   std::vector<std::vector<Request>> requests;
   size_t largest = 0;
@@ -160,10 +183,12 @@ Status measure_width(const BenchOptions& o, const SessionSetup& base,
           for (size_t b = 0; b < batches.size(); ++b) {
             RunOptions run;
             run.load_window_steps = round < 0 ? 1 : 0;
+            // The other ranks sleep meanwhile; MPI processes would not.
+            if (first && !s.mpi && round >= 0) probe->measure();
             WS_ASSIGN(RunReport report, rank.engine.run(requests[b], run, silent));
             if (!first) continue;
             if (round >= 0) {
-              add_sample(report, requests[b].size(), samples[b]);
+              add_sample(report, requests[b].size(), state_of(*probe), samples[b]);
             } else {
               samples[b].counted = std::move(report);
             }
@@ -173,7 +198,7 @@ Status measure_width(const BenchOptions& o, const SessionSetup& base,
       }));
   if (!s.speaks) return {};
   for (size_t b = 0; b < batches.size(); ++b) {
-    cells.push_back(make_cell(o, s, probe, samples[b], s.ranks, batches[b]));
+    cells.push_back(make_cell(o, s, samples[b], s.ranks, batches[b]));
     cells.back().load_s = load_s;
   }
   return {};
@@ -183,11 +208,17 @@ OrderedJson spread_json(const Spread& x) {
   return {{"median", x.median}, {"min", x.least}, {"max", x.most}};
 }
 
+void add_phase(OrderedJson& row, const std::string& name, const Phase& p) {
+  row[name + "_tokens_per_s"] = spread_json(p.tokens_per_s);
+  row[name + "_limit_tokens_per_s"] = p.limit.median;
+  row[name + "_of_limit"] = spread_json(p.of_limit);
+}
+
 std::string spread_text(const Spread& s) {
   return fmt::format("{:.0f} ({:.0f}–{:.0f})", s.median, s.least, s.most);
 }
 
-Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineProbe& probe,
+Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineState& start,
                    double host_load_s, const LoadSpeed& loading, const std::vector<Cell>& cells) {
   Table table({"EP", "batch", "prefill tokens/s", "of limit", "decode tokens/s", "of limit",
                "attention", "dispatch", "GroupGEMM", "combine"});
@@ -197,28 +228,23 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
     const auto share = [&](int64_t ns) {
       return fmt::format("{:.0f} %", 100 * static_cast<double>(ns) / total);
     };
-    table.add({std::to_string(c.ranks), std::to_string(c.batch), spread_text(c.prefill),
-               fmt::format("{:.2f}", c.prefill.median / c.prefill_limit), spread_text(c.decode),
-               fmt::format("{:.2f}", c.decode.median / c.decode_limit), share(c.parts.attention_ns),
-               share(c.parts.dispatch_ns), share(c.parts.group_gemm_ns),
-               share(c.parts.combine_ns)});
-    rows.push_back({{"ep", c.ranks},
-                    {"batch", c.batch},
-                    {"load_s", c.load_s},
-                    {"prefill_tokens_per_s", spread_json(c.prefill)},
-                    {"prefill_limit_tokens_per_s", c.prefill_limit},
-                    {"decode_tokens_per_s", spread_json(c.decode)},
-                    {"decode_limit_tokens_per_s", c.decode_limit},
-                    {"decode_ms",
-                     {{"attention", static_cast<double>(c.parts.attention_ns) * 1e-6},
-                      {"router", static_cast<double>(c.parts.router_ns) * 1e-6},
-                      {"dispatch", static_cast<double>(c.parts.dispatch_ns) * 1e-6},
-                      {"group_gemm", static_cast<double>(c.parts.group_gemm_ns) * 1e-6},
-                      {"combine", static_cast<double>(c.parts.combine_ns) * 1e-6},
-                      {"shared", static_cast<double>(c.parts.shared_ns) * 1e-6},
-                      {"head", static_cast<double>(c.parts.head_ns) * 1e-6},
-                      {"commit", static_cast<double>(c.parts.commit_ns) * 1e-6},
-                      {"total", total * 1e-6}}}});
+    table.add(
+        {std::to_string(c.ranks), std::to_string(c.batch), spread_text(c.prefill.tokens_per_s),
+         fmt::format("{:.2f}", c.prefill.of_limit.median), spread_text(c.decode.tokens_per_s),
+         fmt::format("{:.2f}", c.decode.of_limit.median), share(c.parts.attention_ns),
+         share(c.parts.dispatch_ns), share(c.parts.group_gemm_ns), share(c.parts.combine_ns)});
+    rows.push_back({{"ep", c.ranks}, {"batch", c.batch}, {"load_s", c.load_s}});
+    add_phase(rows.back(), "prefill", c.prefill);
+    add_phase(rows.back(), "decode", c.decode);
+    rows.back()["decode_ms"] = {{"attention", static_cast<double>(c.parts.attention_ns) * 1e-6},
+                                {"router", static_cast<double>(c.parts.router_ns) * 1e-6},
+                                {"dispatch", static_cast<double>(c.parts.dispatch_ns) * 1e-6},
+                                {"group_gemm", static_cast<double>(c.parts.group_gemm_ns) * 1e-6},
+                                {"combine", static_cast<double>(c.parts.combine_ns) * 1e-6},
+                                {"shared", static_cast<double>(c.parts.shared_ns) * 1e-6},
+                                {"head", static_cast<double>(c.parts.head_ns) * 1e-6},
+                                {"commit", static_cast<double>(c.parts.commit_ns) * 1e-6},
+                                {"total", total * 1e-6}};
   }
   if (o.json) {
     OrderedJson doc = {{"model", s.config.name},
@@ -231,9 +257,9 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
                        {"decode_tokens", o.decode_tokens},
                        {"host_load_s", host_load_s},
                        {"probe",
-                        {{"read_gb_s", probe.read_gb_s},
-                         {"peak_gflop_s", probe.peak_gflop_s},
-                         {"peak_bf16_gflop_s", probe.peak_bf16_gflop_s}}}};
+                        {{"read_gb_s", start.read_bytes_per_s * 1e-9},
+                         {"peak_gflop_s", start.f32_flops_per_s * 1e-9},
+                         {"peak_bf16_gflop_s", start.bf16_flops_per_s * 1e-9}}}};
     if (loading.bytes > 0) {
       const Spread load = spread_of(loading.gb_per_s);
       doc["load"] = {{"bytes", loading.bytes},
@@ -244,14 +270,15 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachinePr
     return print_json(doc);
   }
   WS_RETURN_IF_ERROR(print_out(fmt::format(
-      "{}, kernels {} ({}), compute {}, {} threads; this machine reads {:.1f} GB/s and "
+      "{}, kernels {} ({}), compute {}, {} threads; at the start this machine reads {:.1f} GB/s "
+      "and "
       "multiplies at "
       "{:.0f} GFLOP/s (BF16 {:.0f})\n\n{}\nMedian (least–most) of {} rounds. The limit counts the "
-      "weights that a step must "
-      "read (experts that get no token are not read) and its multiplications.\n",
+      "weights that a step must read (experts that get no token are not read) and its "
+      "multiplications, at the speeds that the machine had beside each sample.\n",
       s.config.name, s.kernels->name, s.kernels->variant, compute_mode_name(s.compute),
-      s.options.threads, probe.read_gb_s, probe.peak_gflop_s, probe.peak_bf16_gflop_s, table.text(),
-      o.rounds)));
+      s.options.threads, start.read_bytes_per_s * 1e-9, start.f32_flops_per_s * 1e-9,
+      start.bf16_flops_per_s * 1e-9, table.text(), o.rounds)));
   return flush_out();
 }
 
@@ -281,10 +308,15 @@ Status bench(const BenchOptions& o) {
   const auto requests =
       random_requests(s.config, static_cast<int>(largest), o.prompt_tokens, o.decode_tokens, 11);
   WS_RETURN_IF_ERROR(check_request(s.config, requests[0]));
-  MachineProbe probe;
+  Pool probe_pool(s.speaks ? s.options.threads : 1);
+  std::unique_ptr<MachineProbe> probe;
+  MachineState start;
   if (s.speaks) {
     note("measuring this machine");
-    probe = probe_machine(*s.kernels, s.options.threads);
+    probe = std::make_unique<MachineProbe>(*s.kernels, probe_pool);
+    probe->measure();  // warms up
+    probe->measure();
+    start = state_of(*probe);
   }
   LoadSpeed loading;
   if (o.loading && s.speaks) {
@@ -297,10 +329,11 @@ Status bench(const BenchOptions& o) {
   std::vector<Cell> cells;
   for (const int64_t ranks : widths) {
     if (s.speaks) note(fmt::format("EP {}", ranks));
-    WS_RETURN_IF_ERROR(measure_width(o, s, host, probe, static_cast<int>(ranks), batches, cells));
+    WS_RETURN_IF_ERROR(
+        measure_width(o, s, host, probe.get(), static_cast<int>(ranks), batches, cells));
   }
   if (!s.speaks) return {};
-  return print_cells(o, s, probe, host_load_s, loading, cells);
+  return print_cells(o, s, start, host_load_s, loading, cells);
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 // The step at one rank that lowers most what the ranks carry above a target.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "eplb/local_search.h"
@@ -31,34 +32,35 @@ class ExcessSteps {
 
  private:
   double excess(double load) const {
-    const double over = load > target_ ? load - target_ : 0.0;
+    const double over = std::max(load - target_, 0.0);
     return over * over;
   }
   // A slot whose expert may go, and what the loop over them needs.
   struct Leaving {
     int slot, home, old;
-    double load, now;  // of its rank, and its excess
-    double weight;     // of the slot
-    double loss;       // excess more on the other ranks that hold its expert
-    double least;      // moves that taking it costs, at least; a half stands for none
-    uint64_t held;     // Packing::held of its expert
+    double rest;           // its rank's load without it
+    double gain;           // its rank's excess, less what it adds on the others with its expert
+    double most_per_gain;  // what a gain of 1 counts at most: 1 ÷ the moves, at least
+    uint64_t held;         // Packing::held of its expert
   };
 
   bool changed(int slot) const { return packing_.expert(slot) != origin_[at(slot)]; }
-  // The expert's share with one replica more.
-  double arriving(int expert) const { return packing_.share(expert) - fall_[at(expert)]; }
   void measure();
-  void refresh_shares();
-  void sort_arrivals();
+  void mark_stale(int expert);
+  void refresh_share(int expert);
+  void measure_rank(int rank);
   void measure_expert(int expert);
-  void measure_ranks();
-  void list_leaving();
+  void list_leaving(int rank);
   void offer(const Step& step, double gain);
-  void try_replace(const Leaving& leaving, int expert);
+  template <class Try>
+  void try_high_rates(size_t count, const Try& attempt);
   void replace_with_any(const Leaving& leaving);
-  void try_swaps(int rank, int other);
-  void try_swap(int a, int b, double now);
+  void replicate_elsewhere(int rank);
+  double replace_rate(const Leaving& leaving, int expert) const;
+  void try_replace(const Leaving& leaving, int expert);
   double replace_gain(int slot, int expert) const;
+  void try_swaps(int rank, int other);
+  void try_swaps_of(int slot, int other, double most_per_gain);
 
   const Packing& packing_;
   std::vector<int> origin_;  // [slots]
@@ -66,18 +68,21 @@ class ExcessSteps {
   double target_;
 
   // Of the packing as it is: each call of best() brings up to date what has changed.
-  std::vector<int> replicas_;        // [experts], for which `fall_` and `rise_` hold
+  std::vector<int> replicas_;        // [experts], for which the next three hold
+  std::vector<double> arriving_;     // [experts]: a replica's share with one more of them
   std::vector<double> fall_, rise_;  // [experts]: of each replica's share, with one more, one less
-  std::vector<int> arrivals_;        // experts by arriving()
   std::vector<double> relief_;       // [experts]: excess less where held, with one replica more
   std::vector<double> loss_;         // [experts]: excess more where held, with one replica less
   std::vector<char> stale_;          // [experts]: relief_ and loss_ are to be measured
+  std::vector<int> stale_experts_;   // the same as a list
+  std::vector<int> replicated_;      // experts with two replicas or more
+  bool recounted_ = false;           // some of replicas_ has changed
   std::vector<int> expert_;          // [slots], for which the rest holds
   std::vector<double> load_;         // [ranks], likewise
   std::vector<double> excess_;       // [ranks]
-  std::vector<double> lightest_;     // [ranks]: weight
   std::vector<std::vector<int>> changed_;  // [ranks]: slots that differ from the origin
-  std::vector<Leaving> leaving_;
+  std::vector<Leaving> leaving_here_, leaving_elsewhere_;  // on the rank at hand; on the others
+  std::vector<double> rates_;                              // scratch
   Step best_;
   double best_rate_ = 0;
   int room_ = 0;
