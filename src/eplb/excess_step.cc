@@ -88,11 +88,9 @@ void ExcessSteps::measure() {
 // What has changed since the last call; all of it at the first, when every load is new.
 void ExcessSteps::measure_rank(int rank) {
   const int first = packing_.first_slot(rank), end = packing_.end_slot(rank);
-  const auto now = packing_.slot_to_expert().begin();
   const double load = packing_.load(rank);
-  if (load == load_[at(rank)] && std::equal(now + first, now + end, expert_.begin() + first)) {
-    return;
-  }
+  const int* now = packing_.slot_to_expert().data();
+  if (load == load_[at(rank)] && std::equal(now + first, now + end, expert_.data() + first)) return;
   auto& changes = changed_[at(rank)];
   changes.clear();
   for (int slot = first; slot < end; ++slot) {

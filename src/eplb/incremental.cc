@@ -174,9 +174,9 @@ class PoolFrontier {
   }
 
   void even_to(double cap) {
-    while (true) {
+    while (packing_.share(costliest()) > cap) {
       const Step step = even_replicas();
-      if (step.kind == Step::Kind::kNone || packing_.share(step.other) <= cap) return;
+      if (step.kind == Step::Kind::kNone) return;
       const int moves = moves_ + steps_.extra_moves(step);
       if (moves > options_.most_moves) return;
       moves_ = moves;
@@ -185,14 +185,21 @@ class PoolFrontier {
     }
   }
 
+  // The expert whose replicas cost most.
+  int costliest() const {
+    int most = 0;
+    for (int e = 0; e < packing_.experts(); ++e) {
+      if (packing_.share(e) > packing_.share(most)) most = e;
+    }
+    return most;
+  }
+
   // Where no step helps, the replica counts no longer suit the load: the expert whose replicas cost
   // most gets one, from the expert that misses it least, where the load is then lowest. The busiest
   // rank may get worse by that for a while.
   Step even_replicas() const {
-    int most = 0, spare = -1;
-    for (int e = 0; e < packing_.experts(); ++e) {
-      if (packing_.share(e) > packing_.share(most)) most = e;
-    }
+    const int most = costliest();
+    int spare = -1;
     for (int e = 0; e < packing_.experts(); ++e) {
       if (packing_.replicas(e) < 2 || e == most) continue;
       if (spare < 0 || packing_.share_with(e, -1) < packing_.share_with(spare, -1)) spare = e;
@@ -244,7 +251,9 @@ std::vector<FrontierPoint> undominated(std::vector<FrontierPoint> points) {
 
 std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const int> rank_slots,
                                     std::span<const int> current, const FrontierOptions& options) {
-  const double cap = choose_replicas(shares, rank_slots).largest * options.evening;
+  const double least = options.least_replica > 0 ? options.least_replica
+                                                 : choose_replicas(shares, rank_slots).largest;
+  const double cap = least * options.evening;
   auto points = PoolFrontier(shares, rank_slots, current, options).run(cap);
   if (!options.thorough) return points;
   if (options.most_moves < 1) return points;
@@ -379,9 +388,11 @@ std::vector<FrontierPoint> layer_frontier(const Topology& topology, std::span<co
   if (!topology.grouped()) {
     return run_pool(shares, topology.rank_slots, current, options);
   }
+  FrontierOptions of_node = options;
+  of_node.least_replica = 0;
   std::vector<NodePart> parts;
   for (int node = 0; node < topology.nodes; ++node) {
-    parts.push_back(node_part(topology, shares, load, current, node, options));
+    parts.push_back(node_part(topology, shares, load, current, node, of_node));
   }
   return merge_nodes(parts, options.most_moves);
 }

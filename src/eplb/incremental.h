@@ -27,6 +27,8 @@ struct FrontierOptions {
   // Replicas that cost more than this times the least possible largest replica are evened out
   // first: where they creep up over many small changes, no small change helps in the end.
   double evening = 1.35;
+  // The least possible largest replica of a flat placement, where it is known; 0: work it out.
+  double least_replica = 0;
 };
 
 // From the running placement (first, 0 moves) to ever more moves and ever lower costs, by steps at

@@ -21,6 +21,15 @@ double largest_cost(const Topology& t, std::span<const int> slots, std::span<con
   return *std::max_element(costs.begin(), costs.end());
 }
 
+// The largest replica of a placement.
+double largest_replica(std::span<const int> slots, std::span<const double> load) {
+  std::vector<int> replicas(load.size());
+  for (const int e : slots) ++replicas[at(e)];
+  double most = 0;
+  for (size_t e = 0; e < load.size(); ++e) most = std::max(most, load[e] / replicas[e]);
+  return most;
+}
+
 // The placement of one layer after window `load`.
 std::vector<int> next_placement(const Topology& t, Policy policy, const std::vector<int>& now,
                                 const std::vector<double>& load, const LoadForecast& forecast) {
@@ -50,6 +59,7 @@ std::vector<int> change_layer(const Topology& topology, std::span<const double> 
   if (cost <= reached * (1 + limits.trigger)) return best;
   FrontierOptions options;
   options.target = reached * (1 + limits.tolerance);
+  options.least_replica = largest_replica(plan.slot_to_expert, load);
   // Where small steps get stuck, the replica counts are more uneven than they may be.
   for (const double evening : {1.35, 1.2, 1.05, 1.0}) {
     options.evening = evening;
