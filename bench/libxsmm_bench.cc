@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fpmode.h"
+#include "kernels/kernels.h"
 #include "support/measure.h"
 
 namespace wingspan::bench {

@@ -62,12 +62,12 @@ struct Cell {
 };
 
 // Weights and operations of one step that has `rows` rows of which `distinct` (expert, layer) pairs
-// get some.
+// get some; `attended`: positions that its rows attend to, in all.
 struct Work {
   double bytes = 0, flops = 0;
 };
 Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows, double distinct,
-               double kv_tokens) {
+               double kv_tokens, double attended) {
   const ModelConfig& c = s.config;
   const ParameterCount n = count_parameters(c);
   const double head = static_cast<double>(c.vocab * c.hidden);
@@ -80,7 +80,11 @@ Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows,
   w.bytes = shared * std::min(static_cast<double>(ranks), rows) +
             distinct * static_cast<double>(expert_bytes(c, s.compute, s.checkpoint_dtype)) +
             kv_tokens * static_cast<double>(kv_bytes_per_token(c, s.compute));
-  w.flops = 2 * (rows * (static_cast<double>(n.active_per_token) - head) + heads_rows * head);
+  // Scores over latent and rope, sums of values over latent.
+  const MlaConfig& m = c.mla;
+  const auto position = static_cast<double>(c.layers * m.heads * (2 * m.kv_lora + m.rope));
+  w.flops = 2 * (rows * (static_cast<double>(n.active_per_token) - head) + heads_rows * head +
+                 attended * position);
   return w;
 }
 
@@ -150,12 +154,13 @@ Cell make_cell(const BenchOptions& o, const SessionSetup& s, const Samples& samp
       rows * (static_cast<double>(o.prompt_tokens) + static_cast<double>(o.decode_tokens) / 2);
   const Work d =
       step_work(s, ranks, rows, rows,
-                distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv);
+                distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv, kv);
   cell.decode = phase_of(s, samples.decode, samples.states, rows, d);
   const double step_rows =
       rows * static_cast<double>(o.prompt_tokens) / static_cast<double>(prefill_steps);
   const Work p = step_work(s, ranks, step_rows, rows / static_cast<double>(prefill_steps),
-                           distinct_experts(counted.load, first, first + prefill_steps), 0);
+                           distinct_experts(counted.load, first, first + prefill_steps), 0,
+                           step_rows * static_cast<double>(o.prompt_tokens + 1) / 2);
   cell.prefill = phase_of(s, samples.prefill, samples.states, step_rows, p);
   return cell;
 }

@@ -92,9 +92,9 @@ void GroupGemm::gate_up(const std::vector<MlpWeights>& slots) {
     float* act = act_.as<float>() + s.begin * width_;
     ops_.kernels().gate_up({gathered_rows(row_dtype_, inputs_.data() + s.begin, rows, hidden_),
                             &slots[s.slot].gate_up, act, width_, piece.begin, piece.end});
-    pack_columns(down_dtype, act, width_, rows, width_, piece.begin * kPanel,
-                 std::min(piece.end * kPanel, width_), packed_act_.data() + s.begin * stride,
-                 stride);
+    ops_.pack_columns(down_dtype, act, width_, rows, width_, piece.begin * kPanel,
+                      std::min(piece.end * kPanel, width_), packed_act_.data() + s.begin * stride,
+                      stride);
   });
 }
 

@@ -61,17 +61,24 @@ Rows OpRunner::pack_as(DType dtype, const float* x, int64_t x_stride, int64_t ro
     pack_rows(dtype, faulty.data(), cols, rows, cols, to, stride);
   } else {
     run_ranges(pool_, rows, kRowGrain, [&](int64_t, int64_t begin, int64_t end) {
-      if (dtype != DType::kBF16) {
-        pack_rows(dtype, x + begin * x_stride, x_stride, end - begin, cols, to + begin * stride,
-                  stride);
-        return;
-      }
-      for (int64_t r = begin; r < end; ++r) {
-        kernels_.narrow_bf16(x + r * x_stride, cols, reinterpret_cast<uint16_t*>(to + r * stride));
-      }
+      pack_columns(dtype, x + begin * x_stride, x_stride, end - begin, cols, 0, cols,
+                   to + begin * stride, stride);
     });
   }
   return packed_rows(dtype, to, stride, rows, cols);
+}
+
+void OpRunner::pack_columns(DType dtype, const float* x, int64_t x_stride, int64_t rows,
+                            int64_t cols, int64_t begin, int64_t end, std::byte* to,
+                            int64_t to_stride) const {
+  if (dtype != DType::kBF16) {
+    wingspan::pack_columns(dtype, x, x_stride, rows, cols, begin, end, to, to_stride);
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    kernels_.narrow_bf16(x + r * x_stride + begin, end - begin,
+                         reinterpret_cast<uint16_t*>(to + r * to_stride) + begin);
+  }
 }
 
 // How many pieces threads take turns at: more than threads where rows are few, so that a thread

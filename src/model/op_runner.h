@@ -51,6 +51,9 @@ class OpRunner {
   // The same for a known input type and place.
   Rows pack_as(DType dtype, const float* x, int64_t x_stride, int64_t rows, int64_t cols,
                std::byte* to) const;
+  // Channels [begin, end) only, begin a multiple of 128, on the calling thread.
+  void pack_columns(DType dtype, const float* x, int64_t x_stride, int64_t rows, int64_t cols,
+                    int64_t begin, int64_t end, std::byte* to, int64_t to_stride) const;
   // Bytes that pack() may need for any type.
   static int64_t packed_bytes(int64_t rows, int64_t cols);
   // Bytes from row to row in what pack() makes.
