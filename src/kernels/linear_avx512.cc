@@ -140,11 +140,11 @@ template <class Load, int kShares, bool kScaled>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<Load, tile_height(1, kShares), kShares, kScaled>(t);
+      return tile_rows<Load, tile_height(1, kShares, kTallest), kShares, kScaled>(t);
     case 2:
-      return tile_rows<Load, tile_height(2, kShares), kShares, kScaled>(t);
+      return tile_rows<Load, tile_height(2, kShares, kTallest), kShares, kScaled>(t);
     case 3:
-      return tile_rows<Load, tile_height(3, kShares), kShares, kScaled>(t);
+      return tile_rows<Load, tile_height(3, kShares, kTallest), kShares, kScaled>(t);
     case 4:
       return tile_rows<Load, 4, kShares, kScaled>(t);
     case 5:
@@ -182,6 +182,7 @@ struct Tiles {
   using Pair = uint32_t;
   static constexpr bool kScaled = kFp8;
   static constexpr int kDecodeFrom = kFp8 ? 2 : 0, kDecodePanels = kGroup;
+  static constexpr int64_t tallest(int64_t /*rows*/) { return kTallest; }
 
   static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, uint32_t* out) {
     fill_pairs(x, row, height, pairs, out);

@@ -9,6 +9,7 @@
 //
 // A kernel set (the template parameter Tiles) gives:
 //   Pair                    what a tile reads of one row for one pair of K
+//   tallest(rows)           rows of a tile at most, where there are so many
 //   kScaled                 whether each block's sum is scaled before it is added (FP8 weights)
 //   kDecodeFrom             from how many tiles on a block is decoded to memory once for all
 //                           (0: never), kDecodePanels at a time
@@ -27,7 +28,7 @@
 namespace wingspan {
 namespace {
 
-inline constexpr int kTallest = 6;  // rows of a tile
+inline constexpr int kTallest = 6;  // rows of a tile of four panels
 inline constexpr int64_t kMaxBlockPairs = 128;
 inline constexpr int64_t kChunkRows = 192;        // rows packed at a time
 inline constexpr int64_t kUsualPairs = 4096;      // scratch is made for so many at least
@@ -107,10 +108,15 @@ struct Parts {
         larger(things - size * parts) {}
   int64_t begin(int64_t part) const { return part * size + std::min(part, larger); }
 };
-// The lowest of several tiles, as Parts makes them: of 7 rows, or with four shares of 19.
-constexpr int lowest_tile(int shares) { return shares == 1 ? 1 : shares == 4 ? 4 : 3; }
-// `height`, or the lowest that there is with so many shares: no code for tiles that never are.
-constexpr int tile_height(int height, int shares) { return std::max(height, lowest_tile(shares)); }
+// The lowest of several tiles, as Parts makes them: of 7 rows, or with four shares of one row more
+// than three of the tallest have.
+constexpr int lowest_tile(int shares, int tallest) {
+  return shares == 1 ? 1 : shares == 4 ? (3 * tallest + 1) / 4 : (kTallest + 1) / 2;
+}
+// `height`, or the next that there is with so many shares: no code for tiles that never are.
+constexpr int tile_height(int height, int shares, int tallest) {
+  return std::min(tallest, std::max(height, lowest_tile(shares, tallest)));
+}
 inline int64_t parts_of(int64_t all, int64_t longest) { return (all + longest - 1) / longest; }
 
 // What differs between the two ops. Panels are counted as they lie in the weight.
@@ -274,7 +280,7 @@ void run_linear(const Job& job, const Rows& x, int64_t begin, int64_t end) {
   const Parts chunks(x.rows, parts_of(x.rows, kChunkRows));
   for (int64_t c = 0; c < chunks.count; ++c) {
     const int64_t first = chunks.begin(c), rows = chunks.begin(c + 1) - first;
-    const Parts tiles(rows, parts_of(rows, kTallest));
+    const Parts tiles(rows, parts_of(rows, Tiles::tallest(rows)));
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
       Tiles::fill(x, first + row, height, pairs, scratch.rows.as<Pair>() + row * pairs);

@@ -1,5 +1,5 @@
-// GEMM by register tiles of up to 6 rows, one accumulator chain per output. The tile's size changes
-// how often weights are read, never the order of a sum. Rows are packed as float32 values.
+// GEMM by register tiles of up to 6 or 12 rows, one accumulator chain per output. The tile's size
+// changes how often weights are read, never the order of a sum. Rows are packed as float32 values.
 #include "kernels/linear_driver.h"
 #include "kernels/portable.h"
 
@@ -10,7 +10,7 @@ namespace {
 // few enough to stay in registers.
 constexpr int panels_beside(int height) {
 #if defined(__AVX512F__)
-  return height > 0 ? 4 : 0;  // 24 of 32 registers hold sums
+  return height <= kTallest ? 4 : 2;  // up to 24 of 32 registers hold sums
 #elif defined(__AVX2__)
   return height == 1 ? 4 : height <= 3 ? 2 : 1;  // up to 12 of 16
 #else
@@ -20,12 +20,14 @@ constexpr int panels_beside(int height) {
 
 // From how many tiles on BF16 weights are turned into float32 once for all: a panel that is
 // computed by itself does it again for each tile, four beside each other do it beside the loads.
+// Until then tiles of twice the rows and half the panels turn each weight half as often; for few
+// rows they have too few sums.
 #if defined(__AVX512F__)
 constexpr bool kManyRegisters = true;
-constexpr int kWidenFrom = 16;
+constexpr int kWidenFrom = 16, kTallestBf16 = 2 * kTallest;
 #else
 constexpr bool kManyRegisters = false;
-constexpr int kWidenFrom = 5;
+constexpr int kWidenFrom = 5, kTallestBf16 = kTallest;
 #endif
 
 // The storage types of a packed weight: the even or the odd half of a pair of K for 16 columns.
@@ -102,8 +104,20 @@ void fill_any(const Rows& x, int64_t row, int64_t height, int64_t pairs, float s
       return fill_rows<T, 4>(x, row, pairs, scale, out);
     case 5:
       return fill_rows<T, 5>(x, row, pairs, scale, out);
-    default:
+    case 6:
       return fill_rows<T, 6>(x, row, pairs, scale, out);
+    case 7:
+      return fill_rows<T, 7>(x, row, pairs, scale, out);
+    case 8:
+      return fill_rows<T, 8>(x, row, pairs, scale, out);
+    case 9:
+      return fill_rows<T, 9>(x, row, pairs, scale, out);
+    case 10:
+      return fill_rows<T, 10>(x, row, pairs, scale, out);
+    case 11:
+      return fill_rows<T, 11>(x, row, pairs, scale, out);
+    default:
+      return fill_rows<T, 12>(x, row, pairs, scale, out);
   }
 }
 
@@ -155,7 +169,7 @@ inline void tile_panels(const TileArgs& t, int p) {
     x += H;
     w += stride;
   } while (--left != 0);
-#pragma GCC unroll 6  // a loop would take the sums from the stack
+#pragma GCC unroll 12  // a loop would take the sums from the stack
   for (int m = 0; m < H; ++m) {
     for (int q = 0; q < NP; ++q) {
       float* const sum = sums + m * kRowSums + q * kPanel;
@@ -182,21 +196,44 @@ void tile_rows(const TileArgs& t) {
   }
 }
 
+// Rows of a type's tiles at most.
+template <class W>
+constexpr int tallest_of() {
+  return sizeof(typename W::Element) == 2 ? kTallestBf16 : kTallest;
+}
+
+template <class W, int H, int kShares, bool kScaled>
+void tile_of_height(const TileArgs& t) {
+  tile_rows<W, tile_height(H, kShares, tallest_of<W>()), kShares, kScaled>(t);
+}
+
 template <class W, int kShares, bool kScaled>
 void tile_of(int64_t height, const TileArgs& t) {
   switch (height) {
     case 1:
-      return tile_rows<W, tile_height(1, kShares), kShares, kScaled>(t);
+      return tile_of_height<W, 1, kShares, kScaled>(t);
     case 2:
-      return tile_rows<W, tile_height(2, kShares), kShares, kScaled>(t);
+      return tile_of_height<W, 2, kShares, kScaled>(t);
     case 3:
-      return tile_rows<W, tile_height(3, kShares), kShares, kScaled>(t);
+      return tile_of_height<W, 3, kShares, kScaled>(t);
     case 4:
-      return tile_rows<W, 4, kShares, kScaled>(t);
+      return tile_of_height<W, 4, kShares, kScaled>(t);
     case 5:
-      return tile_rows<W, 5, kShares, kScaled>(t);
+      return tile_of_height<W, 5, kShares, kScaled>(t);
+    case 6:
+      return tile_of_height<W, 6, kShares, kScaled>(t);
+    case 7:
+      return tile_of_height<W, 7, kShares, kScaled>(t);
+    case 8:
+      return tile_of_height<W, 8, kShares, kScaled>(t);
+    case 9:
+      return tile_of_height<W, 9, kShares, kScaled>(t);
+    case 10:
+      return tile_of_height<W, 10, kShares, kScaled>(t);
+    case 11:
+      return tile_of_height<W, 11, kShares, kScaled>(t);
     default:
-      return tile_rows<W, 6, kShares, kScaled>(t);
+      return tile_of_height<W, 12, kShares, kScaled>(t);
   }
 }
 
@@ -209,6 +246,10 @@ struct Tiles {
                                      : sizeof(typename W::Element) == 2 ? kWidenFrom
                                                                         : 0;
   static constexpr int kDecodePanels = panels_beside(kTallest);
+  static constexpr int64_t tallest(int64_t rows) {
+    const bool several = rows > 2 * kTallest && rows <= (kWidenFrom - 1) * kTallest;
+    return several ? tallest_of<W>() : kTallest;
+  }
 
   static void fill(const Rows& x, int64_t row, int64_t height, int64_t pairs, FloatPair* out) {
     if (x.dtype == DType::kF32) return fill_any<float>(x, row, height, pairs, W::kRowScale, out);
