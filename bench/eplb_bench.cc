@@ -80,7 +80,8 @@ BENCHMARK(PlanOverSizes)
 // A small change of a running placement after a drift of so many percent.
 void Incremental58x256(benchmark::State& state) {
   const Topology t = topology_of(256, 288, 32);
-  const LoadMatrix before = lognormal_loads(58, 256, 1), after = drifted(before, static_cast<double>(state.range(0)), 2);
+  const LoadMatrix before = lognormal_loads(58, 256, 1),
+                   after = drifted(before, static_cast<double>(state.range(0)), 2);
   PlanOptions options;
   options.effort = Effort::fast();
   const auto running = plan_layers(t, before, options);

@@ -63,23 +63,37 @@ class Chooser {
     return ShareModel(load_[layer], options_.plan.objective, options_.plan.rows);
   }
 
-  Frontier frontier_of(size_t layer) const {
-    const ShareModel model = shares(layer);
+  // The plan from scratch, with its ranks and slots named so that few of them change.
+  FrontierPoint resolved_point(size_t layer, double cost) const {
     const auto& now = current_[layer];
     auto target = relabel(t_, now, resolved_[layer].slot_to_expert);
-    FrontierPoint best{count_moves(now, target), largest_cost(t_, target, model), target};
-    if (!obeys_rules(t_, now)) return {best};
+    const int moves = count_moves(now, target);
+    return {moves, cost, std::move(target)};
+  }
+
+  // Without a budget and a price, all that counts is which point is the first as good as the best.
+  bool first_good_one_will_do() const {
+    return !options_.move_budget && options_.price.expert_bytes == 0;
+  }
+
+  Frontier frontier_of(size_t layer) const {
+    const double cost = largest_cost(t_, resolved_[layer].slot_to_expert, shares(layer));
+    const auto& now = current_[layer];
+    if (!obeys_rules(t_, now)) return {resolved_point(layer, cost)};
     FrontierOptions search;
     search.objective = options_.plan.objective;
     search.rows = options_.plan.rows;
-    search.target = best.cost;
+    search.target = cost;
     // The same points whatever the budget, so that a larger one is never worse.
     search.thorough = options_.move_budget.has_value();
+    if (first_good_one_will_do()) search.enough = cost * kAsGood;
     Frontier points = layer_frontier(t_, load_[layer], now, search);
-    if (best.cost < points.back().cost * (1 - 1e-9)) {
-      while (points.size() > 1 && points.back().moves >= best.moves) points.pop_back();
-      points.push_back(std::move(best));
+    if (points.back().cost <= search.enough || cost >= points.back().cost * (1 - 1e-9)) {
+      return points;
     }
+    FrontierPoint best = resolved_point(layer, cost);
+    while (points.size() > 1 && points.back().moves >= best.moves) points.pop_back();
+    points.push_back(std::move(best));
     return points;
   }
 
@@ -129,9 +143,10 @@ class Chooser {
 
   size_t weigh(size_t layer) const {
     const Frontier& points = frontiers_[layer];
-    if (options_.price.expert_bytes == 0) {
+    if (first_good_one_will_do()) {
+      const double best = largest_cost(t_, resolved_[layer].slot_to_expert, shares(layer));
       size_t p = 0;
-      while (points[p].cost > points.back().cost * kAsGood) ++p;
+      while (p + 1 < points.size() && points[p].cost > best * kAsGood) ++p;
       return p;
     }
     size_t best = 0;

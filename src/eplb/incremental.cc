@@ -91,7 +91,7 @@ class PoolFrontier {
     if (cap > 0) even_to(cap);
     for (int steps = 0; steps < most_steps; ++steps) {
       const int rank = packing_.busiest();
-      if (packing_.load(rank) <= options_.target) break;
+      if (packing_.load(rank) <= std::max(options_.target, options_.enough)) break;
       Step step = steps_.best(rank, options_.most_moves - moves_);
       if (step.kind == Step::Kind::kNone) {
         if (++forced > kMostForced) break;

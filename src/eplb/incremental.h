@@ -22,8 +22,9 @@ struct FrontierOptions {
   int most_moves = 1 << 30;
   // Searches for few moves on their own, too: better points there, for some times the work.
   bool thorough = false;
-  // A cost at or below this is good enough to stop.
-  double target = 0;
+  // Steps lower what the ranks carry above this; a cost at or below `enough`, which is at least
+  // that, is good enough to stop.
+  double target = 0, enough = 0;
   // Replicas that cost more than this times the least possible largest replica are evened out
   // first: where they creep up over many small changes, no small change helps in the end.
   double evening = 1.35;

@@ -12,9 +12,11 @@
 namespace wingspan {
 namespace {
 
+using Hands = std::vector<std::vector<int>>;
+
 // The experts of each rank, sorted.
-std::vector<std::vector<int>> sorted_hands(const Topology& t, std::span<const int> slots) {
-  std::vector<std::vector<int>> out;
+Hands sorted_hands(const Topology& t, std::span<const int> slots) {
+  Hands out;
   size_t first = 0;
   for (const int size : t.rank_slots) {
     const auto hand = slots.subspan(first, at(size));
@@ -25,16 +27,39 @@ std::vector<std::vector<int>> sorted_hands(const Topology& t, std::span<const in
   return out;
 }
 
-int common(const std::vector<int>& a, const std::vector<int>& b) {
-  int count = 0;
-  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
-    if (a[i] == b[j]) {
-      ++count, ++i, ++j;
-    } else {
-      ++(a[i] < b[j] ? i : j);
+// A rank that holds an expert, so many times.
+struct Holder {
+  int rank, count;
+};
+
+// The holders of each expert.
+std::vector<std::vector<Holder>> holders_of(const Hands& hands, int experts) {
+  std::vector<std::vector<Holder>> out(at(experts));
+  for (size_t rank = 0; rank < hands.size(); ++rank) {
+    for (const int e : hands[rank]) {
+      auto& list = out[at(e)];
+      if (!list.empty() && list.back().rank == static_cast<int>(rank)) {
+        ++list.back().count;
+      } else {
+        list.push_back({static_cast<int>(rank), 1});
+      }
     }
   }
-  return count;
+  return out;
+}
+
+// [a's ranks][b's ranks]: slots whose expert both hold.
+std::vector<std::vector<int>> common_slots(const Hands& a, const Hands& b, int experts) {
+  const auto in_a = holders_of(a, experts), in_b = holders_of(b, experts);
+  std::vector<std::vector<int>> out(a.size(), std::vector<int>(b.size()));
+  for (int e = 0; e < experts; ++e) {
+    for (const Holder& x : in_a[at(e)]) {
+      for (const Holder& y : in_b[at(e)]) {
+        out[at(x.rank)][at(y.rank)] += std::min(x.count, y.count);
+      }
+    }
+  }
+  return out;
 }
 
 class Relabeler {
@@ -44,6 +69,7 @@ class Relabeler {
         current_(current),
         held_(sorted_hands(topology, current)),
         wanted_(sorted_hands(topology, target)),
+        common_(common_slots(held_, wanted_, topology.experts)),
         from_(at(topology.ranks())) {}
 
   std::vector<int> run() {
@@ -86,7 +112,7 @@ class Relabeler {
       std::vector<std::vector<int>> gain(here.size(), std::vector<int>(here.size()));
       for (size_t i = 0; i < here.size(); ++i) {
         for (size_t j = 0; j < here.size(); ++j) {
-          gain[i][j] = common(held_[at(current_first + here[i])], wanted_[at(there[j])]);
+          gain[i][j] = common_[at(current_first + here[i])][at(there[j])];
         }
       }
       const std::vector<int> column = best_assignment(gain);
@@ -122,8 +148,9 @@ class Relabeler {
 
   const Topology& t_;
   std::span<const int> current_;
-  std::vector<std::vector<int>> held_, wanted_;
-  std::vector<int> from_;  // the target's rank for each rank
+  Hands held_, wanted_;
+  std::vector<std::vector<int>> common_;  // [ranks][ranks of the target]: slots that may stay
+  std::vector<int> from_;                 // the target's rank for each rank
 };
 
 class MoveOrder {
