@@ -12,9 +12,9 @@ namespace wingspan {
 
 // One rank's handle. A round, on every rank:
 //
-//   write to memory(); meet()                                  // from here on all see what all
-//   wrote while ((piece = take(pieces)) >= 0) { …; done(pieces) }    // from any thread of the rank
-//   finish(pieces)                                             // all pieces of all ranks are done
+//   write to memory(); meet()        from here on all see what all wrote
+//   while ((piece = take(pieces)) >= 0): the piece; done(pieces)        from any thread of the rank
+//   finish(pieces)                   all pieces of all ranks are done
 //
 // `pieces` is the same on all ranks; with none, finish() need not be called. A rank may be a round
 // behind the others when they write again: use the halves of the memory in turn.

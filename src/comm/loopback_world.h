@@ -88,7 +88,7 @@ class LoopbackWorld {
   Expected<std::shared_ptr<ChannelState>> channel(size_t index, size_t capacity,
                                                   const std::string& name);
 
-  // The same for crews; the memory is as large as the first who opens it asks.
+  // The same for crews. Error: another size.
   Expected<std::shared_ptr<CrewState>> crew(size_t index, size_t bytes, const std::string& name);
 
   // Waits until `ready()`. `gate` is opened by those who make it true. On the way watches for an

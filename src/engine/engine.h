@@ -30,6 +30,10 @@ Expected<std::shared_ptr<const ModelHost>> load_model_host(
     ModelConfig config, std::shared_ptr<const WeightSource> source, ComputeMode compute,
     int threads, LoadProgress* progress);
 
+// Whether ranks that share memory multiply the weights that all of them hold over the rows of all
+// (ep/joint_rows.h). Never changes a bit.
+enum class JoinRows { kWherePays, kAlways, kNever };
+
 struct EngineOptions {
   const Kernels* kernels = nullptr;
   int threads = 1;  // of this rank
@@ -39,6 +43,7 @@ struct EngineOptions {
   int64_t prefill_chunk = 512;      // tokens of one prompt a step
   int max_sequences_per_rank = 64;  // running at a time
   int64_t kv_tokens_per_rank = 0;   // positions that the KV blocks of a rank hold
+  JoinRows join_rows = JoinRows::kWherePays;
 };
 
 // Receives what the run makes. Called on rank 0 only, by its thread, between steps; in the order of

@@ -47,7 +47,11 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
     WS_ASSIGN(head, HeadExchange::create(group, {head_rows(group.size()),
                                                  row_bytes(dtype, config.hidden), config.vocab}));
   }
-  WS_ASSIGN(auto joint, JointRows::create(group, joint_shape(config, limits.max_rows)));
+  std::unique_ptr<JointRows> joint;
+  if (options.join_rows == JoinRows::kAlways ||
+      (options.join_rows == JoinRows::kWherePays && joining_pays(config))) {
+    WS_ASSIGN(joint, JointRows::create(group, joint_shape(config, limits.max_rows)));
+  }
   const auto entries = static_cast<size_t>(limits.max_rows + options.max_sequences_per_rank);
   WS_ASSIGN(auto commit, group.open_channel(entries * sizeof(CommitEntry), "commit"));
   return std::unique_ptr<Engine>(

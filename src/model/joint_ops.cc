@@ -12,7 +12,21 @@ namespace {
 // Pieces of a round: enough for many cores, and each worth taking.
 constexpr int64_t kJointPieces = 256;
 
+// Two waits for each of six products cost a rank some 30 µs where ranks share cores. In that time a
+// core reads half of so many BF16 weights from the caches.
+constexpr int64_t kWorthJoining = 1 << 19;
+
 }  // namespace
+
+bool joining_pays(const ModelConfig& config) {
+  const MlaConfig& c = config.mla;
+  const int64_t q_width = c.heads * (c.nope + c.rope);
+  const int64_t queries =
+      c.q_lora > 0 ? c.q_lora * (config.hidden + q_width) : config.hidden * q_width;
+  const int64_t rest =
+      config.hidden * (c.kv_lora + c.rope + c.heads * c.v) + c.heads * c.kv_lora * (c.nope + c.v);
+  return queries + rest >= kWorthJoining;
+}
 
 JointShape joint_shape(const ModelConfig& config, int64_t max_rows) {
   const MlaConfig& c = config.mla;

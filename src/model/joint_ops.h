@@ -52,6 +52,10 @@ class JointOps {
   std::vector<Product> products_;  // of the round, with joint outputs
 };
 
+// Whether a layer's attention weights are so large that reading them once more a rank costs more
+// than waiting for each other. The same on all ranks.
+bool joining_pays(const ModelConfig& config);
+
 // What a step's widest calls need.
 JointShape joint_shape(const ModelConfig& config, int64_t max_rows);
 

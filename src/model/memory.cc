@@ -65,7 +65,7 @@ int64_t activation_bytes(const MemoryQuestion& q) {
     const int64_t all = head_rows(ranks) * ranks;
     floats += all * (2 * c.hidden + 3 * (c.vocab / ranks + 64)) + 2 * head_rows(ranks) * c.vocab;
   }
-  if (q.local_ranks > 1) {
+  if (q.local_ranks > 1 && joining_pays(c)) {
     const JointShape joint = joint_shape(c, std::min(rows, kJointRowsOfRank));
     floats += 2 * joint.max_rows * (joint.row_bytes / 4 + joint.outputs);
   }

@@ -66,6 +66,7 @@ void expect_no_allocation(int ranks, int threads) {
   auto host = load_model_host(*config, std::move(*source), ComputeMode::kBF16, 2, nullptr);
   ASSERT_TRUE(host) << host.error().message();
   EngineOptions options;
+  options.join_rows = JoinRows::kAlways;  // small models would not
   options.kernels = *choose_kernels("auto");
   options.threads = threads;
   options.kv_tokens_per_rank = 1024;

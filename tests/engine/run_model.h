@@ -80,6 +80,7 @@ inline Expected<Shown> run_model(const RunSpec& spec, const std::vector<Request>
   const Placement placement = make_placement(config, spec.ranks, spec.placement);
   WS_RETURN_IF_ERROR(placement.validate());
   EngineOptions options;
+  options.join_rows = JoinRows::kAlways;  // small models would not
   WS_ASSIGN(options.kernels, choose_kernels(spec.kernel));
   if (spec.kernels != nullptr) options.kernels = spec.kernels;
   options.threads = spec.threads_per_rank;
