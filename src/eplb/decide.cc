@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -76,7 +77,7 @@ class Chooser {
     return !options_.move_budget && options_.price.expert_bytes == 0;
   }
 
-  Frontier frontier_of(size_t layer) const {
+  Frontier frontier_of(size_t layer) {
     const double cost = largest_cost(t_, resolved_[layer].slot_to_expert, shares(layer));
     const auto& now = current_[layer];
     if (!obeys_rules(t_, now)) return {resolved_point(layer, cost)};
@@ -87,7 +88,9 @@ class Chooser {
     // The same points whatever the budget, so that a larger one is never worse.
     search.thorough = options_.move_budget.has_value();
     if (first_good_one_will_do()) search.enough = cost * kAsGood;
-    Frontier points = layer_frontier(t_, load_[layer], now, search);
+    int proven = 0;
+    Frontier points = layer_frontier(t_, load_[layer], now, search, &proven);
+    proven_moves_ = std::min<int64_t>(proven_moves_, proven);
     if (points.back().cost <= search.enough || cost >= points.back().cost * (1 - 1e-9)) {
       return points;
     }
@@ -198,8 +201,10 @@ class Chooser {
     }
     const bool forced = std::any_of(frontiers_.begin(), frontiers_.end(),
                                     [](const Frontier& f) { return f.front().moves > 0; });
-    if (options_.move_budget == 1 && !forced) {
+    if (options_.move_budget == 1 && proven_moves_ >= 1 && !forced) {
       out += "; the best of all changes of one slot";
+    } else if (options_.move_budget && *options_.move_budget <= proven_moves_ && !forced) {
+      out += fmt::format("; the best of all changes of at most {} slots", *options_.move_budget);
     } else if (options_.move_budget) {
       out += fmt::format("; the best found within a budget of {} moves", *options_.move_budget);
     } else if (options_.price.expert_bytes == 0) {
@@ -222,6 +227,7 @@ class Chooser {
   const std::vector<LayerPlan>& resolved_;
   const ChangeOptions& options_;
   std::vector<Frontier> frontiers_;
+  int64_t proven_moves_ = std::numeric_limits<int64_t>::max();  // of all layers
 };
 
 }  // namespace

@@ -7,8 +7,10 @@
 #include "base/check.h"
 #include "eplb/construct.h"
 #include "eplb/excess_step.h"
+#include "eplb/few_moves.h"
 #include "eplb/local_search.h"
 #include "eplb/packing.h"
+#include "eplb/pool.h"
 #include "eplb/share.h"
 
 namespace wingspan {
@@ -16,6 +18,9 @@ namespace {
 
 constexpr double kWorthEvening = 0.9;
 constexpr int kMostForced = 12;
+// Of the search through all placements with few moves, in tiny pools.
+constexpr int64_t kFewMovesNodes = 20'000;
+constexpr int kFewMoves = 8;
 
 // The frontier of one pool.
 class PoolFrontier {
@@ -237,6 +242,12 @@ class PoolFrontier {
   std::vector<FrontierPoint> points_;
 };
 
+int moves_between(std::span<const int> a, std::span<const int> b) {
+  int moves = 0;
+  for (size_t s = 0; s < a.size(); ++s) moves += a[s] != b[s] ? 1 : 0;
+  return moves;
+}
+
 // In the order of moves, each with a lower cost than all before it.
 std::vector<FrontierPoint> undominated(std::vector<FrontierPoint> points) {
   std::stable_sort(points.begin(), points.end(), [](const auto& a, const auto& b) {
@@ -250,7 +261,9 @@ std::vector<FrontierPoint> undominated(std::vector<FrontierPoint> points) {
 }
 
 std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const int> rank_slots,
-                                    std::span<const int> current, const FrontierOptions& options) {
+                                    std::span<const int> current, const FrontierOptions& options,
+                                    int& proven_moves) {
+  proven_moves = 0;
   const double least = options.least_replica > 0 ? options.least_replica
                                                  : choose_replicas(shares, rank_slots).largest;
   const double cap = least * options.evening;
@@ -259,6 +272,16 @@ std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const in
   if (options.most_moves < 1) return points;
   for (auto& point : PoolFrontier(shares, rank_slots, current, options).run_single()) {
     points.push_back(std::move(point));
+  }
+  proven_moves = 1;
+  if (static_cast<int>(current.size()) <= kTinySlots) {
+    const int limit = std::min(options.most_moves, kFewMoves);
+    FewMoves all = few_moves(shares, rank_slots, current, limit, kFewMovesNodes);
+    proven_moves = std::max(proven_moves, static_cast<int>(all.points.size()) - 1);
+    for (FewMovesPoint& point : all.points) {
+      const int moves = moves_between(current, point.slot_to_expert);
+      points.push_back({moves, point.cost, std::move(point.slot_to_expert)});
+    }
   }
   const int most = std::min(options.most_moves, std::max(2, points.back().moves));
   for (int moves = 1;; moves = std::min(2 * moves, most)) {
@@ -298,7 +321,8 @@ NodePart node_part(const Topology& t, const ShareModel& shares, std::span<const 
   }
   const ShareModel own = shares.part(part.load);
   const auto sizes = std::span(t.rank_slots).subspan(at(node) * ranks, ranks);
-  part.points = run_pool(own, sizes, local, options);
+  int proven_moves = 0;
+  part.points = run_pool(own, sizes, local, options, proven_moves);
   return part;
 }
 
@@ -383,11 +407,16 @@ std::vector<size_t> choose_steepest(const std::vector<std::vector<FrontierPoint>
 
 std::vector<FrontierPoint> layer_frontier(const Topology& topology, std::span<const double> load,
                                           std::span<const int> current,
-                                          const FrontierOptions& options) {
+                                          const FrontierOptions& options, int* proven_moves) {
   const ShareModel shares(load, options.objective, options.rows);
+  int proven = 0;
   if (!topology.grouped()) {
-    return run_pool(shares, topology.rank_slots, current, options);
+    auto points = run_pool(shares, topology.rank_slots, current, options, proven);
+    if (proven_moves != nullptr) *proven_moves = proven;
+    return points;
   }
+  // One move cannot bring a group to another node; more might.
+  if (proven_moves != nullptr) *proven_moves = options.thorough && options.most_moves > 0 ? 1 : 0;
   FrontierOptions of_node = options;
   of_node.least_replica = 0;
   std::vector<NodePart> parts;

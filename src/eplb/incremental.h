@@ -20,7 +20,8 @@ struct FrontierOptions {
   Objective objective = Objective::kTokens;
   double rows = 1;
   int most_moves = 1 << 30;
-  // Searches for few moves on their own, too: better points there, for some times the work.
+  // Searches for few moves on their own, too: better points there, for some times the work. One
+  // move is then the best one, in small pools so are two or more.
   bool thorough = false;
   // Steps lower what the ranks carry above this; a cost at or below `enough`, which is at least
   // that, is good enough to stop.
@@ -36,9 +37,13 @@ struct FrontierOptions {
 // the busiest rank, each the one that most lowers what the ranks carry above the target (squared),
 // for each slot that it changes. A slot that
 // gets its old expert back counts no more. Groups stay on their nodes.
+//
+// `proven_moves`, if given, gets the number of moves up to which a point that is better than those
+// here does not exist.
 std::vector<FrontierPoint> layer_frontier(const Topology& topology, std::span<const double> load,
                                           std::span<const int> current,
-                                          const FrontierOptions& options);
+                                          const FrontierOptions& options,
+                                          int* proven_moves = nullptr);
 
 // Chooses one point a layer so that the costs add up to least with at most `budget` moves in all.
 // Exact up to some 50 million steps of work, beyond that along the lower convex hulls.

@@ -155,7 +155,7 @@ TEST(Change, KeepsWithinTheBudgetAndMoreMovesAreNeverWorse) {
 // Against all placements that differ in at most one slot.
 TEST(Frontier, OneMoveIsTheBestOneMove) {
   int improved = 0;
-  for (uint64_t seed = 0; seed < 1500; ++seed) {
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(seed, 15);
     const auto instance = test::random_instance(rng, 16, 6);
@@ -180,7 +180,68 @@ TEST(Frontier, OneMoveIsTheBestOneMove) {
     ASSERT_LE(reached, best * (1 + 1e-9)) << "unchanged " << unchanged;
     improved += best < unchanged * (1 - 1e-9) ? 1 : 0;
   }
-  EXPECT_GT(improved, 400);
+  EXPECT_GT(improved, 250);
+}
+
+// The least cost of placements that differ in at most `moves` slots, all from `slot` on.
+double least_cost(const Topology& t, const std::vector<double>& load, std::vector<int>& slots,
+                  size_t slot, int moves) {
+  double best =
+      obeys_rules(t, slots) ? largest(t, slots, load) : std::numeric_limits<double>::infinity();
+  for (size_t s = slot; s < slots.size() && moves > 0; ++s) {
+    const int old = slots[s];
+    for (int e = 0; e < t.experts; ++e) {
+      if (e == old) continue;
+      slots[s] = e;
+      best = std::min(best, least_cost(t, load, slots, s + 1, moves - 1));
+    }
+    slots[s] = old;
+  }
+  return best;
+}
+
+// Against all placements that differ in at most so many slots.
+TEST(Frontier, FewMovesOfSmallPoolsAreTheBest) {
+  int64_t compared = 0, improved = 0;
+  for (uint64_t seed = 0; seed < 800; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Rng rng(seed, 16);
+    const auto instance = test::random_instance(rng, 8, 4);
+    const Topology& t = instance.topology;
+    if (t.grouped()) continue;
+    auto from = fast_plan(t, instance.load);
+    const auto load = test::random_load(rng, t.experts);
+    FrontierOptions options;
+    options.thorough = true;
+    int proven = 0;
+    const auto points = layer_frontier(t, load, from, options, &proven);
+    ASSERT_GE(proven, 1);
+    for (int moves = 1; moves <= std::min(proven, seed % 4 == 0 ? 3 : 2); ++moves) {
+      double reached = std::numeric_limits<double>::infinity();
+      for (const FrontierPoint& p : points) {
+        if (p.moves <= moves) reached = std::min(reached, p.cost);
+      }
+      const double best = least_cost(t, load, from, 0, moves);
+      ASSERT_NEAR(reached, best, 1e-9 * best) << moves << " moves";
+      ++compared;
+      improved += moves > 1 && best < points[0].cost * (1 - 1e-9) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(compared, 600);
+  EXPECT_GT(improved, 200);
+}
+
+TEST(Change, ABudgetSaysWhenItIsTheBest) {
+  const Topology t{6, 1, 1, {2, 2, 2}};
+  const LoadMatrix load{{50, 40, 30, 20, 10, 5}};
+  const std::vector<std::vector<int>> current{{0, 1, 2, 3, 4, 5}};
+  ChangeOptions options;
+  options.move_budget = 2;
+  const auto change = choose_change(t, load, current, plan_layers(t, load, {}), options);
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->moved_slots, 2);
+  EXPECT_NE(change->reason.find("the best of all changes of at most 2 slots"), std::string::npos)
+      << change->reason;
 }
 
 TEST(Change, WhatMovesMustPay) {
