@@ -144,9 +144,9 @@ TEST(JointOps, TheBitsAreThoseOfARankAlone) {
   const ModelConfig config = small_config();
   uint64_t seed = 1;
   for (const auto& [type, mode] : {std::pair{DType::kF32, ComputeMode::kF32},
-                                  {DType::kBF16, ComputeMode::kBF16},
-                                  {DType::kF8E4M3, ComputeMode::kBF16},
-                                  {DType::kF8E4M3, ComputeMode::kFP8}}) {
+                                   {DType::kBF16, ComputeMode::kBF16},
+                                   {DType::kF8E4M3, ComputeMode::kBF16},
+                                   {DType::kF8E4M3, ComputeMode::kFP8}}) {
     for (const int ranks : {2, 5, 33}) {
       // Of the last, some steps have a rank with too many rows.
       for (const int64_t most : {int64_t{3}, kJointRowsOfRank, kJointRowsOfRank + 3}) {
