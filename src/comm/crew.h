@@ -23,6 +23,8 @@ class Crew {
   virtual ~Crew() = default;
   // The same bytes on every rank, 64-byte aligned, zero at first.
   virtual std::span<std::byte> memory() = 0;
+  // CPUs that the ranks together may use; the same on every rank.
+  virtual int cpus() const = 0;
   // Waits until all ranks have come. Error kPeerLost: as Channel::wait.
   virtual Status meet() = 0;
   // A piece that nobody else gets, or −1 when none is left.

@@ -101,6 +101,7 @@ class FaultyCrew final : public Crew {
       : inner_(std::move(inner)), script_(std::move(script)), group_(group) {}
 
   std::span<std::byte> memory() override { return inner_->memory(); }
+  int cpus() const override { return inner_->cpus(); }
   Status meet() override {
     WS_RETURN_IF_ERROR(act_or_stay_silent(*script_, group_));
     return inner_->meet();

@@ -12,6 +12,8 @@ class LoopbackCrew final : public Crew {
 
   std::span<std::byte> memory() override { return {state_->memory.data(), state_->memory.size()}; }
 
+  int cpus() const override { return world_->cpus(); }
+
   Status meet() override {
     CrewState& s = *state_;
     const int64_t round = ++round_;

@@ -44,8 +44,8 @@ ChannelState::ChannelState(int rank_count, size_t region_bytes)
       rank(static_cast<size_t>(rank_count)) {}
 
 LoopbackWorld::LoopbackWorld(int ranks, const GroupOptions& options)
-    : options_(options), states_(static_cast<size_t>(ranks)) {
-  const bool own_core = ranks <= available_cpus();
+    : options_(options), cpus_(available_cpus()), states_(static_cast<size_t>(ranks)) {
+  const bool own_core = ranks <= cpus_;
   spins_ = own_core ? kSpins : 1;
   yields_ = own_core ? kYields : kYieldsShared;
 }

@@ -83,6 +83,7 @@ class LoopbackWorld {
   LoopbackWorld(int ranks, const GroupOptions& options);
 
   int ranks() const { return static_cast<int>(states_.size()); }
+  int cpus() const { return cpus_; }
   RankState& state(int rank) { return states_[static_cast<size_t>(rank)]; }
   // The index-th channel of the group, made by whoever opens it first. Error: another capacity.
   Expected<std::shared_ptr<ChannelState>> channel(size_t index, size_t capacity,
@@ -116,6 +117,7 @@ class LoopbackWorld {
   std::string place(int rank);
 
   GroupOptions options_;
+  int cpus_;  // that the process may use
   int spins_, yields_;
   std::vector<RankState> states_;
   std::mutex mutex_;

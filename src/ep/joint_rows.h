@@ -45,6 +45,7 @@ class JointRows {
   // `layer` is for diagnoses.
   Status meet(int layer);
   // See Crew.
+  int cpus() const { return crew_->cpus(); }
   int64_t take(int64_t pieces) { return crew_->take(pieces); }
   void done(int64_t pieces) { crew_->done(pieces); }
   Status finish(int64_t pieces) { return crew_->finish(pieces); }

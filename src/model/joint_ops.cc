@@ -9,8 +9,9 @@
 namespace wingspan {
 namespace {
 
-// Pieces of a round: enough for many cores, and each worth taking.
-constexpr int64_t kJointPieces = 256;
+// Pieces of a round for each CPU: some, so that one who lost its CPU does not hold up all, but few,
+// since each converts the rows for itself.
+constexpr int64_t kPiecesOfCpu = 4;
 
 // Two waits for each of six products cost a rank some 30 µs where ranks share cores. In that time a
 // core reads half of so many BF16 weights from the caches.
@@ -94,7 +95,7 @@ Status JointOps::multiply_joined(DType dtype, int64_t rows, int64_t cols,
   }
   WS_RETURN_IF_ERROR(joint_->meet(layer_));
   const Rows all = packed_rows(dtype, joint_->input(stride), stride, total, cols);
-  const int64_t pieces = std::min(groups, kJointPieces);
+  const int64_t pieces = std::min(groups, kPiecesOfCpu * joint_->cpus());
   ops_.pool().run(ops_.pool().threads(), [&](int64_t) {
     for (int64_t i = joint_->take(pieces); i >= 0; i = joint_->take(pieces)) {
       ops_.multiply_groups(all, products_, groups * i / pieces, groups * (i + 1) / pieces);
