@@ -67,9 +67,9 @@ void run(const Options& options, const Kernels& kernels, DType dtype,
       }
       const double s = seconds(begin, system_clock().now_ns()) / kCopies;
       if (round < 0) continue;
-      const double limit =
-          std::max(static_cast<double>(weights[0].bytes()) / probe.read_bytes_per_s,
-                   static_cast<double>(2 * rows * kHidden * kColumns) / probe.bf16_flops_per_s);
+      const double limit = std::max(
+          static_cast<double>(weights[0].bytes()) / probe.speeds().read_bytes_per_s,
+          static_cast<double>(2 * rows * kHidden * kColumns) / probe.speeds().bf16_flops_per_s);
       r.values.push_back(s * 1e3);
       r.limits.push_back(limit * 1e3);
       r.ratios.push_back(limit / s);

@@ -144,8 +144,8 @@ struct Bench {
           const auto bytes = static_cast<double>(experts[t][0].bytes() * traffic.active);
           const double flops = 6.0 * static_cast<double>(shape.hidden * shape.width) *
                                static_cast<double>(tokens * kTopK);
-          const double limit =
-              std::max(bytes / probe.read_bytes_per_s, flops / probe.bf16_flops_per_s);
+          const double limit = std::max(bytes / probe.speeds().read_bytes_per_s,
+                                        flops / probe.speeds().bf16_flops_per_s);
           Record& r = records[t];
           r.values.push_back(s * 1e3);
           r.limits.push_back(limit * 1e3);

@@ -40,14 +40,6 @@ Spread spread_of(std::vector<double> values) {
   return {values[values.size() / 2], values.front(), values.back()};
 }
 
-// What the machine could do at the moment of a sample.
-struct MachineState {
-  double read_bytes_per_s = 0, f32_flops_per_s = 0, bf16_flops_per_s = 0;
-};
-MachineState state_of(const MachineProbe& p) {
-  return {p.read_bytes_per_s, p.f32_flops_per_s, p.bf16_flops_per_s};
-}
-
 // Samples of one phase, each beside the limit at its moment.
 struct Phase {
   Spread tokens_per_s, limit, of_limit;
@@ -88,17 +80,17 @@ Work step_work(const SessionSetup& s, int ranks, double rows, double heads_rows,
   return w;
 }
 
-double limit_seconds(const SessionSetup& s, const Work& w, const MachineState& m) {
+double limit_seconds(const SessionSetup& s, const Work& w, const MachineSpeeds& m) {
   const double peak = s.compute == ComputeMode::kF32 ? m.f32_flops_per_s : m.bf16_flops_per_s;
   return std::max(w.bytes / m.read_bytes_per_s, w.flops / peak);
 }
 
 // Steps of `rows` tokens that do `work`.
 Phase phase_of(const SessionSetup& s, const std::vector<double>& samples,
-               const std::vector<MachineState>& states, double rows, const Work& work) {
+               const std::vector<MachineSpeeds>& speeds, double rows, const Work& work) {
   std::vector<double> limits, shares;
   for (size_t i = 0; i < samples.size(); ++i) {
-    limits.push_back(rows / limit_seconds(s, work, states[i]));
+    limits.push_back(rows / limit_seconds(s, work, speeds[i]));
     shares.push_back(samples[i] / limits.back());
   }
   return {spread_of(samples), spread_of(limits), spread_of(shares)};
@@ -123,11 +115,11 @@ double distinct_experts(const Load& load, int64_t first, int64_t last) {
 struct Samples {
   RunReport counted;  // records each step's load; also warms up
   std::vector<double> prefill, decode;
-  std::vector<MachineState> states;  // of the same rounds
+  std::vector<MachineSpeeds> speeds;  // of the same rounds
   StepTimes parts;
 };
 
-void add_sample(const RunReport& run, size_t requests, const MachineState& state, Samples& to) {
+void add_sample(const RunReport& run, size_t requests, const MachineSpeeds& speeds, Samples& to) {
   const auto per_second = [](int64_t tokens, const StepTimes& t) {
     return static_cast<double>(tokens) /
            (static_cast<double>(std::max<int64_t>(1, t.total_ns)) * 1e-9);
@@ -135,7 +127,7 @@ void add_sample(const RunReport& run, size_t requests, const MachineState& state
   to.prefill.push_back(per_second(run.prompt_tokens, run.prefill));
   to.decode.push_back(
       per_second(run.completion_tokens - static_cast<int64_t>(requests), run.decode));
-  to.states.push_back(state);
+  to.speeds.push_back(speeds);
   to.parts = run.decode;
 }
 
@@ -155,13 +147,13 @@ Cell make_cell(const BenchOptions& o, const SessionSetup& s, const Samples& samp
   const Work d =
       step_work(s, ranks, rows, rows,
                 distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv, kv);
-  cell.decode = phase_of(s, samples.decode, samples.states, rows, d);
+  cell.decode = phase_of(s, samples.decode, samples.speeds, rows, d);
   const double step_rows =
       rows * static_cast<double>(o.prompt_tokens) / static_cast<double>(prefill_steps);
   const Work p = step_work(s, ranks, step_rows, rows / static_cast<double>(prefill_steps),
                            distinct_experts(counted.load, first, first + prefill_steps), 0,
                            step_rows * static_cast<double>(o.prompt_tokens + 1) / 2);
-  cell.prefill = phase_of(s, samples.prefill, samples.states, step_rows, p);
+  cell.prefill = phase_of(s, samples.prefill, samples.speeds, step_rows, p);
   return cell;
 }
 
@@ -193,7 +185,7 @@ Status measure_width(const BenchOptions& o, const SessionSetup& base,
             WS_ASSIGN(RunReport report, rank.engine.run(requests[b], run, silent));
             if (!first) continue;
             if (round >= 0) {
-              add_sample(report, requests[b].size(), state_of(*probe), samples[b]);
+              add_sample(report, requests[b].size(), probe->speeds(), samples[b]);
             } else {
               samples[b].counted = std::move(report);
             }
@@ -223,7 +215,7 @@ std::string spread_text(const Spread& s) {
   return fmt::format("{:.0f} ({:.0f}–{:.0f})", s.median, s.least, s.most);
 }
 
-Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineState& start,
+Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineSpeeds& start,
                    double host_load_s, const LoadSpeed& loading, const std::vector<Cell>& cells) {
   Table table({"EP", "batch", "prefill tokens/s", "of limit", "decode tokens/s", "of limit",
                "attention", "dispatch", "GroupGEMM", "combine"});
@@ -315,13 +307,13 @@ Status bench(const BenchOptions& o) {
   WS_RETURN_IF_ERROR(check_request(s.config, requests[0]));
   Pool probe_pool(s.speaks ? s.options.threads : 1);
   std::unique_ptr<MachineProbe> probe;
-  MachineState start;
+  MachineSpeeds start;
   if (s.speaks) {
     note("measuring this machine");
     probe = std::make_unique<MachineProbe>(*s.kernels, probe_pool);
     probe->measure();  // warms up
     probe->measure();
-    start = state_of(*probe);
+    start = probe->speeds();
   }
   LoadSpeed loading;
   if (o.loading && s.speaks) {

@@ -138,10 +138,8 @@ Status RunLoop::step() {
   bool prefill = false;
   rank_rows_.assign(plan_.ranks.size(), 0);
   for (size_t rank = 0; rank < plan_.ranks.size(); ++rank) {
-    for (const StepItem& item : plan_.ranks[rank]) rank_rows_[rank] += item.rows;
-  }
-  for (const auto& items : plan_.ranks) {
-    for (const StepItem& item : items) {
+    for (const StepItem& item : plan_.ranks[rank]) {
+      rank_rows_[rank] += item.rows;
       const auto& request = requests_[static_cast<size_t>(item.request)];
       prefill |= item.first_position < static_cast<int64_t>(request.prompt.size());
     }

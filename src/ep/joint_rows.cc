@@ -16,18 +16,16 @@ int64_t in_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 Expected<std::unique_ptr<JointRows>> JointRows::create(Group& group, const JointShape& shape) {
   if (group.size() == 1) return std::unique_ptr<JointRows>();
   const int64_t rows = std::min(shape.max_rows, kJointRowsOfRank) * group.size();
-  const int64_t half = rows * (in_lines(shape.row_bytes) + in_lines(shape.outputs * 4));
+  const int64_t input = rows * in_lines(shape.row_bytes);
+  const int64_t half = input + rows * in_lines(shape.outputs * 4);
   WS_ASSIGN(auto crew, group.open_crew(static_cast<size_t>(2 * half), "joint rows"));
   if (crew == nullptr) return std::unique_ptr<JointRows>();
-  return std::unique_ptr<JointRows>(new JointRows(group, shape, std::move(crew)));
+  return std::unique_ptr<JointRows>(new JointRows(group, std::move(crew), input, half));
 }
 
-JointRows::JointRows(Group& group, const JointShape& shape, std::unique_ptr<Crew> crew)
-    : group_(group), crew_(std::move(crew)) {
-  const int64_t rows = std::min(shape.max_rows, kJointRowsOfRank) * group.size();
-  input_bytes_ = rows * in_lines(shape.row_bytes);
-  half_bytes_ = static_cast<int64_t>(crew_->memory().size()) / 2;
-}
+JointRows::JointRows(Group& group, std::unique_ptr<Crew> crew, int64_t input_bytes,
+                     int64_t half_bytes)
+    : group_(group), crew_(std::move(crew)), input_bytes_(input_bytes), half_bytes_(half_bytes) {}
 
 void JointRows::begin_step(int64_t step, std::span<const int64_t> rank_rows) {
   step_ = step;

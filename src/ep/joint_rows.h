@@ -21,7 +21,7 @@ namespace wingspan {
 constexpr int64_t kJointRowsOfRank = 32;
 
 struct JointShape {
-  int64_t max_rows = 0;   // of one rank, at most kJointRowsOfRank
+  int64_t max_rows = 0;   // of one rank
   int64_t row_bytes = 0;  // of the widest input row
   int64_t outputs = 0;    // float32 of the widest output row
 };
@@ -54,12 +54,12 @@ class JointRows {
   void next_round() { round_ ^= 1; }
 
  private:
-  JointRows(Group& group, const JointShape& shape, std::unique_ptr<Crew> crew);
+  JointRows(Group& group, std::unique_ptr<Crew> crew, int64_t input_bytes, int64_t half_bytes);
   std::byte* half() { return crew_->memory().data() + round_ * half_bytes_; }
 
   Group& group_;
   std::unique_ptr<Crew> crew_;
-  int64_t input_bytes_ = 0, half_bytes_ = 0;
+  int64_t input_bytes_, half_bytes_;  // of the inputs; of a round's memory
   int64_t step_ = 0, total_ = 0, first_ = 0;
   int round_ = 0;
   bool joined_ = false;

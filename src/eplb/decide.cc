@@ -38,7 +38,10 @@ class Chooser {
       : t_(topology), load_(load), current_(current), resolved_(resolved), options_(options) {}
 
   std::optional<Change> run() {
-    for (size_t l = 0; l < load_.size(); ++l) frontiers_.push_back(frontier_of(l));
+    for (size_t l = 0; l < load_.size(); ++l) {
+      resolved_cost_.push_back(largest_cost(t_, resolved_[l].slot_to_expert, shares(l)));
+      frontiers_.push_back(frontier_of(l));
+    }
     int64_t forced = 0;
     for (const Frontier& points : frontiers_) forced += points.front().moves;
     Change out;
@@ -65,11 +68,11 @@ class Chooser {
   }
 
   // The plan from scratch, with its ranks and slots named so that few of them change.
-  FrontierPoint resolved_point(size_t layer, double cost) const {
+  FrontierPoint resolved_point(size_t layer) const {
     const auto& now = current_[layer];
     auto target = relabel(t_, now, resolved_[layer].slot_to_expert);
     const int moves = count_moves(now, target);
-    return {moves, cost, std::move(target)};
+    return {moves, resolved_cost_[layer], std::move(target)};
   }
 
   // Without a budget and a price, all that counts is which point is the first as good as the best.
@@ -78,9 +81,9 @@ class Chooser {
   }
 
   Frontier frontier_of(size_t layer) {
-    const double cost = largest_cost(t_, resolved_[layer].slot_to_expert, shares(layer));
+    const double cost = resolved_cost_[layer];
     const auto& now = current_[layer];
-    if (!obeys_rules(t_, now)) return {resolved_point(layer, cost)};
+    if (!obeys_rules(t_, now)) return {resolved_point(layer)};
     FrontierOptions search;
     search.objective = options_.plan.objective;
     search.rows = options_.plan.rows;
@@ -94,7 +97,7 @@ class Chooser {
     if (points.back().cost <= search.enough || cost >= points.back().cost * (1 - 1e-9)) {
       return points;
     }
-    FrontierPoint best = resolved_point(layer, cost);
+    FrontierPoint best = resolved_point(layer);
     while (points.size() > 1 && points.back().moves >= best.moves) points.pop_back();
     points.push_back(std::move(best));
     return points;
@@ -147,9 +150,9 @@ class Chooser {
   size_t weigh(size_t layer) const {
     const Frontier& points = frontiers_[layer];
     if (first_good_one_will_do()) {
-      const double best = largest_cost(t_, resolved_[layer].slot_to_expert, shares(layer));
+      const double good = resolved_cost_[layer] * kAsGood;
       size_t p = 0;
-      while (p + 1 < points.size() && points[p].cost > best * kAsGood) ++p;
+      while (p + 1 < points.size() && points[p].cost > good) ++p;
       return p;
     }
     size_t best = 0;
@@ -201,10 +204,11 @@ class Chooser {
     }
     const bool forced = std::any_of(frontiers_.begin(), frontiers_.end(),
                                     [](const Frontier& f) { return f.front().moves > 0; });
-    if (options_.move_budget == 1 && proven_moves_ >= 1 && !forced) {
-      out += "; the best of all changes of one slot";
-    } else if (options_.move_budget && *options_.move_budget <= proven_moves_ && !forced) {
-      out += fmt::format("; the best of all changes of at most {} slots", *options_.move_budget);
+    if (options_.move_budget && *options_.move_budget <= proven_moves_ && !forced) {
+      out +=
+          options_.move_budget == 1
+              ? "; the best of all changes of one slot"
+              : fmt::format("; the best of all changes of at most {} slots", *options_.move_budget);
     } else if (options_.move_budget) {
       out += fmt::format("; the best found within a budget of {} moves", *options_.move_budget);
     } else if (options_.price.expert_bytes == 0) {
@@ -226,6 +230,7 @@ class Chooser {
   const std::vector<std::vector<int>>& current_;
   const std::vector<LayerPlan>& resolved_;
   const ChangeOptions& options_;
+  std::vector<double> resolved_cost_;  // by layer
   std::vector<Frontier> frontiers_;
   int64_t proven_moves_ = std::numeric_limits<int64_t>::max();  // of all layers
 };

@@ -9,6 +9,7 @@
 #include "eplb/excess_step.h"
 #include "eplb/few_moves.h"
 #include "eplb/local_search.h"
+#include "eplb/migration.h"
 #include "eplb/packing.h"
 #include "eplb/pool.h"
 #include "eplb/share.h"
@@ -155,8 +156,8 @@ class PoolFrontier {
     for (const int a : changed) {
       for (const int b : changed) exchange_back(a, b, limit);
     }
-    last = {0, packing_.max_load(), packing_.slot_to_expert()};
-    for (const int s : changed) last.moves += packing_.expert(s) != origin_[at(s)] ? 1 : 0;
+    last = {count_moves(origin_, packing_.slot_to_expert()), packing_.max_load(),
+            packing_.slot_to_expert()};
     while (points_.size() > 1 && points_[points_.size() - 2].moves >= points_.back().moves) {
       points_.erase(points_.end() - 2);
     }
@@ -242,12 +243,6 @@ class PoolFrontier {
   std::vector<FrontierPoint> points_;
 };
 
-int moves_between(std::span<const int> a, std::span<const int> b) {
-  int moves = 0;
-  for (size_t s = 0; s < a.size(); ++s) moves += a[s] != b[s] ? 1 : 0;
-  return moves;
-}
-
 // In the order of moves, each with a lower cost than all before it.
 std::vector<FrontierPoint> undominated(std::vector<FrontierPoint> points) {
   std::stable_sort(points.begin(), points.end(), [](const auto& a, const auto& b) {
@@ -279,7 +274,7 @@ std::vector<FrontierPoint> run_pool(const ShareModel& shares, std::span<const in
     FewMoves all = few_moves(shares, rank_slots, current, limit, kFewMovesNodes);
     proven_moves = std::max(proven_moves, static_cast<int>(all.points.size()) - 1);
     for (FewMovesPoint& point : all.points) {
-      const int moves = moves_between(current, point.slot_to_expert);
+      const int moves = count_moves(current, point.slot_to_expert);
       points.push_back({moves, point.cost, std::move(point.slot_to_expert)});
     }
   }

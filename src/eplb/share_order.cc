@@ -22,6 +22,16 @@ bool before(const ExpertShare& a, const ExpertShare& b) {
   return a.share != b.share ? a.share > b.share : a.expert < b.expert;
 }
 
+// What is nearly in order, by insertion.
+void sort_nearly_sorted(std::vector<ExpertShare>& items) {
+  for (size_t i = 1; i < items.size(); ++i) {
+    const ExpertShare one = items[i];
+    size_t to = i;
+    for (; to > 0 && before(one, items[to - 1]); --to) items[to] = items[to - 1];
+    items[to] = one;
+  }
+}
+
 }  // namespace
 
 void sort_by_share(std::vector<ExpertShare>& shares) {
@@ -40,7 +50,7 @@ void sort_by_share(std::vector<ExpertShare>& shares) {
     for (const ExpertShare& s : shares) sorted[starts[at(d)][digit_of(s.share, d)]++] = s;
     shares.swap(sorted);
   }
-  sort_nearly_sorted(shares, before);  // what the lower half decides
+  sort_nearly_sorted(shares);  // what the lower half decides
 }
 
 }  // namespace wingspan

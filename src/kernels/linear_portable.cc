@@ -107,17 +107,17 @@ void fill_any(const Rows& x, int64_t row, int64_t height, int64_t pairs, float s
     case 6:
       return fill_rows<T, 6>(x, row, pairs, scale, out);
     case 7:
-      return fill_rows<T, 7>(x, row, pairs, scale, out);
+      return fill_rows<T, std::min(7, kTallestBf16)>(x, row, pairs, scale, out);
     case 8:
-      return fill_rows<T, 8>(x, row, pairs, scale, out);
+      return fill_rows<T, std::min(8, kTallestBf16)>(x, row, pairs, scale, out);
     case 9:
-      return fill_rows<T, 9>(x, row, pairs, scale, out);
+      return fill_rows<T, std::min(9, kTallestBf16)>(x, row, pairs, scale, out);
     case 10:
-      return fill_rows<T, 10>(x, row, pairs, scale, out);
+      return fill_rows<T, std::min(10, kTallestBf16)>(x, row, pairs, scale, out);
     case 11:
-      return fill_rows<T, 11>(x, row, pairs, scale, out);
+      return fill_rows<T, std::min(11, kTallestBf16)>(x, row, pairs, scale, out);
     default:
-      return fill_rows<T, 12>(x, row, pairs, scale, out);
+      return fill_rows<T, std::min(12, kTallestBf16)>(x, row, pairs, scale, out);
   }
 }
 

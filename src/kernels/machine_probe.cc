@@ -42,11 +42,12 @@ void MachineProbe::measure() {
   pool_.run(pieces, [&](int64_t i) {
     kept.store(kernels_.probe_read(floats + i * length, length), std::memory_order_relaxed);
   });
-  read_bytes_per_s = static_cast<double>(memory_.size()) / seconds(begin, system_clock().now_ns());
-  f32_flops_per_s = peak(kernels_.probe_fma, kProbeFmaFlops);
-  bf16_flops_per_s = kernels_.probe_bf16 == kernels_.probe_fma
-                         ? f32_flops_per_s
-                         : peak(kernels_.probe_bf16, kernels_.probe_bf16_flops);
+  speeds_.read_bytes_per_s =
+      static_cast<double>(memory_.size()) / seconds(begin, system_clock().now_ns());
+  speeds_.f32_flops_per_s = peak(kernels_.probe_fma, kProbeFmaFlops);
+  speeds_.bf16_flops_per_s = kernels_.probe_bf16 == kernels_.probe_fma
+                                 ? speeds_.f32_flops_per_s
+                                 : peak(kernels_.probe_bf16, kernels_.probe_bf16_flops);
 }
 
 }  // namespace wingspan

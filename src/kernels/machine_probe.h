@@ -8,16 +8,20 @@
 
 namespace wingspan {
 
+// All threads together.
+struct MachineSpeeds {
+  double read_bytes_per_s = 0;  // from memory
+  double f32_flops_per_s = 0;   // fused multiply-adds
+  double bf16_flops_per_s = 0;  // BF16 rows and weights, as the kernels multiply them
+};
+
 class MachineProbe {
  public:
   // Holds 128 MiB a thread of the pool.
   MachineProbe(const Kernels& kernels, Pool& pool);
   // Some 20 ms.
   void measure();
-
-  double read_bytes_per_s = 0;  // all threads together, from memory
-  double f32_flops_per_s = 0;   // fused multiply-adds, all threads together
-  double bf16_flops_per_s = 0;  // BF16 rows and weights, as the kernels multiply them
+  const MachineSpeeds& speeds() const { return speeds_; }  // as last measured
 
  private:
   double peak(float (*probe)(int64_t), int64_t flops_per_round);
@@ -25,6 +29,7 @@ class MachineProbe {
   const Kernels& kernels_;
   Pool& pool_;
   Buffer memory_;
+  MachineSpeeds speeds_;
 };
 
 }  // namespace wingspan
