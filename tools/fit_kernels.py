@@ -66,11 +66,12 @@ class Kernels:
     def attention(self, row, c, gpu, stream, rate, activations):
         m, batch, context = self.m, float(row["tokens"]), float(row["kv_tokens"])
         width, heads = m["kv_lora_rank"] + m["qk_rope"], m["q_heads"]
-        kind = "fp8_dense_tflops" if gpu["fp4_dense_tflops"] else "bf16_dense_tflops"
-        score = (2 * heads * (2 * m["kv_lora_rank"] + m["qk_rope"])
-                 / (c["core_flops_share"] * float(gpu[kind]) * 1e12)
-                 + c["softmax_passes_decode"] * heads / (float(gpu["sfu_texp_s"]) * 1e12))
+        in_fp8 = gpu["fp4_dense_tflops"] and row["kv"] == "fp8"
+        kind = "fp8_dense_tflops" if in_fp8 else "bf16_dense_tflops"
+        scored = (batch * context * 2 * heads * (2 * m["kv_lora_rank"] + m["qk_rope"])
+                  / (c["core_share_decode"] * float(gpu[kind]) * 1e12))
+        read = batch * context * width * (1 if row["kv"] == "fp8" else 2) / activations
         per_head = batch * heads * (width + m["kv_lora_rank"]) * 4 / activations
         return (c["attention_fixed_us"] * 1e-6 + per_head
                 + self.knee(self.projections / stream, 2 * batch * self.projections / rate, c)
-                + self.knee(batch * context * width / activations, batch * context * score, c))
+                + self.knee(read, scored, c))

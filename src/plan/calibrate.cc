@@ -187,6 +187,7 @@ StepCost with_engine(StepCost cost, const EngineFactor& engine, Trace* trace, si
   for (double& ms : cost.ms) ms *= engine.factor;
   for (double& ms : cost.bound_ms) ms *= engine.factor;
   cost.step_ms *= engine.factor;
+  cost.experts_seen_ms *= engine.factor;
   if (trace == nullptr) return cost;
   for (size_t i = first; i < trace->size(); ++i) {
     TraceLine& line = (*trace)[i];

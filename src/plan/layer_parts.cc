@@ -23,23 +23,32 @@ Piece StepModel::attention_core(const Rows& rows) {
     peak = g_.fp8;
   }
   const double flops = prefill_ ? m_.prefill_core_flops() : m_.decode_core_flops();
-  const double passes = prefill_ ? c_.softmax_passes_prefill : c_.softmax_passes_decode;
-  const double score_s =
-      flops / (c_.core_flops_share * peak) + passes * m_.heads / g_.exponentials_per_s;
+  const double share = prefill_ ? c_.core_share_prefill : c_.core_share_decode;
+  // In decode the exponentials hide behind products and reads: a GPU with twice the rate (GB300
+  // beside GB200) is no faster. Prefill sees them.
+  const double passes = prefill_ ? c_.softmax_passes : 0;
+  const double score_s = flops / (share * peak) + passes * m_.heads / g_.exponentials_per_s;
   const double math_s = rows.query * context * score_s;
   const Piece out = roofline(c_, read_s, math_s, Bound::kKv);
   if (trace_ != nullptr) {
-    note(StepTerm::kAttention,
-         "knee(sequences*S*kv / (share*HBM), rows*S * (flops/(core share*peak) + x*heads/SFU))",
-         fmt::format("knee({:g}*{:g}*{:g}*{:g} B / ({:g}*{:.4g}) = {:.4g} us, {:g}*{:g} * "
-                     "({:g}/({:g}*{:.4g}) + {:g}*{:g}/{:.3g}) = {:.4g} us)",
-                     rows.sequences, copies, seen(rows.kv_tokens), layer_kv, c_.stream_activations,
-                     g_.hbm_bytes_per_s, read_s * 1e6, rows.query, context, flops,
-                     c_.core_flops_share, peak, passes, m_.heads, g_.exponentials_per_s,
-                     math_s * 1e6),
-         out.s,
-         {"stream_activations", "core_flops_share",
-          prefill_ ? "softmax_passes_prefill" : "softmax_passes_decode", "knee_power"});
+    const std::string per_score =
+        prefill_ ? fmt::format("({:g}/({:g}*{:.4g}) + {:g}*{:g}/{:.3g})", flops, share, peak,
+                               passes, m_.heads, g_.exponentials_per_s)
+                 : fmt::format("{:g}/({:g}*{:.4g})", flops, share, peak);
+    std::vector<std::string> used{"stream_activations",
+                                  prefill_ ? "core_share_prefill" : "core_share_decode"};
+    if (prefill_) used.push_back("softmax_passes");
+    used.push_back("knee_power");
+    note(
+        StepTerm::kAttention,
+        prefill_ ? "knee(sequences*S*kv / (share*HBM), rows*S * (flops/(core share*peak) + "
+                   "x*heads/SFU))"
+                 : "knee(sequences*S*kv / (share*HBM), rows*S * flops/(core share*peak))",
+        fmt::format("knee({:g}*{:g}*{:g}*{:g} B / ({:g}*{:.4g}) = {:.4g} us, {:g}*{:g} * {} = "
+                    "{:.4g} us)",
+                    rows.sequences, copies, seen(rows.kv_tokens), layer_kv, c_.stream_activations,
+                    g_.hbm_bytes_per_s, read_s * 1e6, rows.query, context, per_score, math_s * 1e6),
+        out.s, std::move(used));
   }
   return out;
 }
@@ -57,6 +66,12 @@ double StepModel::context_skew(double sequences) const {
 double StepModel::sequence_spread() const {
   return std::hypot(s_.osl / std::sqrt(12.0) / std::max(1.0, s_.mean_context()),
                     c_.sequence_spread);
+}
+
+// The blocks of one kernel end apart, for a batch holds answers from their first to their last
+// token: of what the longest context is longer than the mean, a share is left after splitting.
+double StepModel::length_tail() const {
+  return prefill_ ? 1 : 1 + c_.length_tail * s_.osl / 2 / std::max(1.0, s_.mean_context());
 }
 
 Piece StepModel::attention(const Rows& rows) {
@@ -81,17 +96,19 @@ Piece StepModel::attention(const Rows& rows) {
          traffic, {"stream_activations"});
   }
   const Piece core = attention_core(rows);
-  const double skew = context_skew(rows.sequences);
-  if (trace_ != nullptr && skew != 1) {
+  const double skew = context_skew(rows.sequences), tail = length_tail();
+  if (trace_ != nullptr && skew * tail != 1) {
     note(StepTerm::kAttention,
-         "ranks hold different contexts: (skew - 1) * core, skew = 1 + cv*sqrt(2*ln(ranks) / "
-         "sequences of a rank), cv^2 = (osl/sqrt(12) / mean context)^2 + spread^2",
-         fmt::format("skew = 1 + {:g}*sqrt(2*ln({:g}) / {:g}) = {:.4g} (at most {:g}), * {:.4g} us",
+         "contexts differ: (skew*tail - 1) * core, skew = 1 + cv*sqrt(2*ln(ranks) / sequences of "
+         "a rank), cv^2 = (osl/sqrt(12) / mean context)^2 + spread^2, tail = 1 + share * "
+         "(longest / mean context - 1)",
+         fmt::format("skew = 1 + {:g}*sqrt(2*ln({:g}) / {:g}) = {:.4g} (at most {:g}), tail = 1 + "
+                     "{:g}*{:g}/2/{:g} = {:.4g}, * {:.4g} us",
                      sequence_spread(), group_ / tp_, rows.sequences * tp_, skew, group_ / tp_,
-                     core.s * 1e6),
-         core.s * (skew - 1), {"sequence_spread"});
+                     c_.length_tail, s_.osl, s_.mean_context(), tail, core.s * 1e6),
+         core.s * (skew * tail - 1), {"sequence_spread", "length_tail"});
   }
-  return fixed(start) + projections + core.times(skew) + fixed(traffic, Bound::kKv);
+  return fixed(start) + projections + core.times(skew * tail) + fixed(traffic, Bound::kKv);
 }
 
 Piece StepModel::other(double rows) {

@@ -83,7 +83,7 @@ void predict_prefill(const Inputs& in, Trace* trace, Prediction& p) {
 }
 
 // Sequences that start per step on one rank are Poisson; every rank waits for the one with the
-// most.
+// most, but the experts' part is spread over the group.
 void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
   const PlanScenario& s = in.s;
   const StepCost prefill = prefill_pass(in.m, in.g, s, in.c, s.ep);
@@ -92,9 +92,9 @@ void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
   const double wait = s.prefill_wait_steps;
   const double starts = p.batch_per_gpu * s.attention_tp * s.accepted_per_step / s.osl;
   const double most = poisson_max_mean(starts * wait, s.attention_dp) / wait;
-  const double prompt_s =
-      s.isl * (1 - s.cached_fraction) / (p.prefill_tokens_per_s_per_gpu * s.attention_tp);
-  const double stall_ms = most * prompt_s * 1e3;
+  const double fresh = s.isl * (1 - s.cached_fraction);
+  const PromptTime prompt = prompt_time(prefill, s);
+  const double stall_ms = prompt.seconds(most * fresh, starts * fresh) * 1e3;
   p.step.ms[static_cast<size_t>(StepTerm::kBubbles)] += stall_ms;
   p.step.step_ms += stall_ms;
   // A stall is prefill: it counts for what binds prefill.
@@ -104,12 +104,12 @@ void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
   if (trace != nullptr) {
     trace->push_back(
         {StepTerm::kBubbles,
-         "stall = E[max over ranks of Poisson(starts*W)]/W * new prompt tokens / "
-         "(prefill rate * tp)",
-         fmt::format("E[max of {:g} Poisson({:.4g})]/{:g} = {:.4g}, * {:g} / "
-                     "({:.5g} tokens/s * {:g})",
-                     s.attention_dp, starts * wait, wait, most, s.isl * (1 - s.cached_fraction),
-                     p.prefill_tokens_per_s_per_gpu, s.attention_tp),
+         "stall = new prompt tokens * (E[max over ranks of Poisson(starts*W)]/W * own + starts * "
+         "experts' time per token), together 1 / (prefill rate * tp)",
+         fmt::format("E[max of {:g} Poisson({:.4g})]/{:g} = {:.4g}, {:g} * ({:.4g} * {:.4g} us + "
+                     "{:.4g} * {:.4g} us), 1 / ({:.5g} tokens/s * {:g})",
+                     s.attention_dp, starts * wait, wait, most, fresh, most, prompt.own_s * 1e6,
+                     starts, prompt.spread_s * 1e6, p.prefill_tokens_per_s_per_gpu, s.attention_tp),
          stall_ms * 1e3,
          1,
          {"prefill_share"}});

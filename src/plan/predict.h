@@ -10,6 +10,7 @@
 #include "plan/constants.h"
 #include "plan/gpu.h"
 #include "plan/model.h"
+#include "plan/prompt_time.h"
 #include "plan/scenario.h"
 
 namespace wingspan {
@@ -60,6 +61,7 @@ struct StepCost {
   std::array<double, kStepTerms> ms{};
   std::array<double, kBounds> bound_ms{};  // where the time goes, for `bound`
   double step_ms = 0;
+  double experts_seen_ms = 0;  // by which it is longer than if expert products took no time
   double imbalance = 1;
   Bound bound = Bound::kLatency;
   double of(StepTerm term) const { return ms[static_cast<size_t>(term)]; }
@@ -94,6 +96,8 @@ StepCost decode_step(const PlanModel& model, const PlanGpu& gpu, const PlanScena
 // 1000 · tokens_per_gpu ÷ step_ms.
 StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScenario& scenario,
                       const PlanConstants& constants, double ep, Trace* trace = nullptr);
+// Its time per prompt token of an attention rank of scenario.attention_tp GPUs.
+PromptTime prompt_time(const StepCost& prefill_pass, const PlanScenario& scenario);
 // Usable bytes that `weights` bytes and the buffers leave for the KV cache; may be negative.
 double kv_bytes_beside(const PlanGpu& gpu, const PlanConstants& constants, double weights);
 // Prefill keeps no cache for long, so its weights may fill the GPU, and by our count a tenth more:

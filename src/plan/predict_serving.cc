@@ -72,8 +72,9 @@ StepFigures PredictServing::step(const DecodeShape& shape, double batch, bool ag
   if (aggregated) {
     const double wait = s.prefill_wait_steps;
     const double starts = batch * s.attention_tp * s.accepted_per_step / s.osl;
-    const double prompt_s = s.isl * (1 - s.cached_fraction) * prompt_token_s(shape);
-    stall_ms = poisson_max_mean(starts * wait, s.attention_dp) / wait * prompt_s * 1e3;
+    const double fresh = s.isl * (1 - s.cached_fraction);
+    const double most = poisson_max_mean(starts * wait, s.attention_dp) / wait;
+    stall_ms = prompt_time(shape).seconds(most * fresh, starts * fresh) * 1e3;
   }
   f.itl_ms = (cost.step_ms + stall_ms) / s.accepted_per_step;
   f.bound_by = name_of(cost.bound);
@@ -100,16 +101,14 @@ std::vector<StepPart> PredictServing::parts(const DecodeShape& shape, double bat
   return out;
 }
 
-double PredictServing::pass_tokens_per_s_per_gpu(const PlanScenario& s, double ep) const {
+const StepCost& PredictServing::pass(const PlanScenario& s, double ep) const {
   const bool same = ep == s.ep;
   const auto key = std::tuple(static_cast<int>(ep), static_cast<int>(s.overlap),
                               same ? static_cast<int>(s.ep) : 0,
                               same || imbalance_ ? static_cast<int>(s.slots) : 0,
                               same ? static_cast<int>(s.attention_tp) : 0);
-  const auto [at, fresh] = rates_.try_emplace(key, 0);
-  if (fresh) {
-    at->second = s.tokens_per_gpu / prefill_pass(model_, gpu_, s, constants_, ep).step_ms * 1e3;
-  }
+  const auto [at, fresh] = passes_.try_emplace(key);
+  if (fresh) at->second = prefill_pass(model_, gpu_, s, constants_, ep);
   return at->second;
 }
 
@@ -121,16 +120,16 @@ PrefillFigures PredictServing::prefill(const PrefillShape& shape, const DecodeSh
   f.fits = plan_memory(model_, gpu_, s, constants_, shape.ep, slots).fits;
   if (!f.fits) return f;
   f.lanes = shape.ep;
-  f.tokens_per_s = shape.ep * pass_tokens_per_s_per_gpu(s, shape.ep);
+  f.tokens_per_s = shape.ep * s.tokens_per_gpu / pass(s, shape.ep).step_ms * 1e3;
   const double kv = s.isl * model_.layers * model_.kv_elements() * dtype_bytes(s.kv);
   const bool outside = base_.gpus > gpu_.scaleup_domain && gpu_.scaleout_bytes_per_s > 0;
   f.handoff_ms = kv / (outside ? gpu_.scaleout_bytes_per_s : gpu_.scaleup_bytes_per_s) * 1e3;
   return f;
 }
 
-double PredictServing::prompt_token_s(const DecodeShape& shape) const {
+PromptTime PredictServing::prompt_time(const DecodeShape& shape) const {
   const PlanScenario s = group_scenario(shape, true);
-  return 1 / (pass_tokens_per_s_per_gpu(s, s.ep) * s.attention_tp);
+  return wingspan::prompt_time(pass(s, s.ep), s);
 }
 
 PlanScenario PredictServing::scenario_of(const Candidate& c) const {

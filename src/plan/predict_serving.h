@@ -28,7 +28,7 @@ class PredictServing : public ServingModel {
                    double context) const override;
   std::vector<StepPart> parts(const DecodeShape& shape, double batch_per_gpu) const override;
   PrefillFigures prefill(const PrefillShape& shape, const DecodeShape& decode) const override;
-  double prompt_token_s(const DecodeShape& shape) const override;
+  PromptTime prompt_time(const DecodeShape& shape) const override;
 
   // The scenario of a candidate, complete.
   PlanScenario scenario_of(const Candidate& candidate) const;
@@ -41,7 +41,7 @@ class PredictServing : public ServingModel {
 
  private:
   PlanScenario group_scenario(const DecodeShape& shape, bool aggregated) const;
-  double pass_tokens_per_s_per_gpu(const PlanScenario& scenario, double ep) const;
+  const StepCost& pass(const PlanScenario& scenario, double ep) const;
 
   PlanModel model_;
   PlanGpu gpu_;
@@ -49,9 +49,9 @@ class PredictServing : public ServingModel {
   PlanScenario base_;
   ImbalanceOf imbalance_;
   std::vector<double> accepted_;
-  // Prefill rates that were asked for: (prefill ep, overlap, ep, slots, tp), the last three 0 where
-  // the prefill group is not of the decode group's width.
-  mutable std::map<std::tuple<int, int, int, int, int>, double> rates_;
+  // Prefill passes that were asked for: (prefill ep, overlap, ep, slots, tp), the last three 0
+  // where the prefill group is not of the decode group's width.
+  mutable std::map<std::tuple<int, int, int, int, int>, StepCost> passes_;
 };
 
 }  // namespace wingspan

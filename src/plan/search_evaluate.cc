@@ -53,14 +53,18 @@ Quantiles aggregated_ttft_ms(const ServingModel& model, const SearchLimits& l, c
   const double ranks = c.decode.attention_ranks(), wait = c.decode.prefill_wait_steps;
   const double mean_step_ms = c.itl_ms.mean * c.accepted_per_step;
   const double prompts = c.requests_per_s / c.decode_instances / ranks * mean_step_ms * 1e-3 * wait;
-  const double prompt_ms = l.isl * (1 - l.cached_fraction) * model.prompt_token_s(c.decode) * 1e3;
+  const PromptTime time = model.prompt_time(c.decode);
+  const double fresh = l.isl * (1 - l.cached_fraction);
+  // A prompt that waits is read at least by its own rank.
+  const double mean = std::max(prompts, 1 / ranks);
+  const auto read_ms = [&](double most) { return time.seconds(most, mean) * fresh * 1e3; };
   const auto longer = [&](double p) { return lognormal_factor(l.length_variation, p); };
   const auto quantile = [&](double p) {
     const int most = std::max(1, poisson_max_quantile(prompts, ranks, p));
-    return mean_step_ms * wait * p + c.step_ms + most * prompt_ms * std::max(1.0, longer(p));
+    return mean_step_ms * wait * p + c.step_ms + read_ms(most) * std::max(1.0, longer(p));
   };
   const double mean_prompts = std::max(1 + prompts, poisson_max_mean(prompts, ranks));
-  return {mean_step_ms * wait / 2 + c.step_ms + mean_prompts * prompt_ms, quantile(0.5),
+  return {mean_step_ms * wait / 2 + c.step_ms + read_ms(mean_prompts), quantile(0.5),
           quantile(0.95), quantile(0.99), quantile(l.percentile / 100)};
 }
 

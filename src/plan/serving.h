@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "plan/prompt_time.h"
+
 namespace wingspan {
 
 enum class StepOverlap { kNone, kSingleBatch, kTwoBatch };
@@ -62,8 +64,8 @@ class ServingModel {
   virtual std::vector<StepPart> parts(const DecodeShape& shape, double batch_per_gpu) const = 0;
   // Beside decode groups of that shape: a deployment has one mode of overlap.
   virtual PrefillFigures prefill(const PrefillShape& shape, const DecodeShape& decode) const = 0;
-  // Seconds that one prompt token takes on a GPU of an aggregated group.
-  virtual double prompt_token_s(const DecodeShape& shape) const = 0;
+  // Of an aggregated group.
+  virtual PromptTime prompt_time(const DecodeShape& shape) const = 0;
 };
 
 struct Quantiles {

@@ -74,32 +74,28 @@ std::pair<Piece, Piece> StepModel::exchange(double rows, double imbalance) {
     }
     return {one, one};
   }
-  const bool inside = group_ <= g_.scaleup_domain, bulk = prefill_ && !inside;
-  // The rank with the most rows takes them all in over its own link, but waits for nobody: what
-  // it has more than the mean comes on top of the wait.
-  const double more = c_.exchange_wait + imbalance - 1;
-  const double between = bulk ? c_.exchange_wait + domain_imbalance(rows, imbalance) - 1 : more;
+  const bool inside = !crosses(), bulk = prefill_ && !inside;
+  // The rank with the most rows takes them all in over its own link.
+  const double between = bulk ? domain_imbalance(rows, imbalance) : imbalance;
   const auto one = [&](StepTerm term, PlanDType dtype, double fixed_us, const char* fixed_name) {
     const double bytes = exchange_bytes(dtype) * m_.hidden;
-    const double start = fixed_us * 1e-6 * c_.exchange_wait;
+    const double start = fixed_us * 1e-6;
     const double all =
-        start + exchange_s(m_, g_, c_, group_, rows, bytes * more, 0, bulk, between / more);
+        exchange_s(m_, g_, c_, group_, rows, bytes * imbalance, start, bulk, between / imbalance);
     if (trace_ != nullptr) {
       const std::string form =
-          inside ? "wait*t0 + n*w*more * (R-1)*(1-(1-1/R)^K) / up"
-          : bulk ? "wait*t0 + n*w * max(between * (N-1)*(1-(1-1/N)^K) / (bulk share * nic), "
-                   "more * R*(1-(1-1/R)^K)*(D-1)/D / up)"
-                 : "wait*t0 + n*w*more*K * max((1-D/R) / (out share * nic), (D-1)/R / up)";
-      note(term, form + ", more = wait + f - 1",
-           fmt::format("wait {:g}, t0 {:g} us, n {:g} rows, w {:g} B, more {:.4g}{}, R {:g}, K "
-                       "{:g}, D {:g}, up {:.4g} B/s (scaleup_share of the links), nic {:.4g} B/s",
-                       c_.exchange_wait, fixed_us, rows, bytes, more,
+          inside ? "t0 + n*w*f * (R-1)*(1-(1-1/R)^K) / up"
+          : bulk ? "t0 + n*w * max(between * (N-1)*(1-(1-1/N)^K) / (bulk share * nic), "
+                   "f * R*(1-(1-1/R)^K)*(D-1)/D / up)"
+                 : "t0 + n*w*f*K * max((1-D/R) / (out share * nic), (D-1)/R / up)";
+      note(term, form,
+           fmt::format("t0 {:g} us, n {:g} rows, w {:g} B, f {:.4g}{}, R {:g}, K {:g}, D {:g}, up "
+                       "{:.4g} B/s (scaleup_share of the links), nic {:.4g} B/s",
+                       fixed_us, rows, bytes, imbalance,
                        bulk ? fmt::format(" (between domains {:.4g})", between) : "", group_,
                        m_.top_k, g_.scaleup_domain, scaleup_reached(g_, c_),
                        g_.scaleout_bytes_per_s),
-           all,
-           {"exchange_wait", fixed_name, "scaleup_share",
-            bulk ? "scaleout_bulk_share" : "scaleout_share"});
+           all, {fixed_name, "scaleup_share", bulk ? "scaleout_bulk_share" : "scaleout_share"});
     }
     return fixed(start) + fixed(all - start, Bound::kNetwork);
   };
@@ -124,8 +120,32 @@ StepModel::Layer StepModel::layer(const Rows& rows, double imbalance) {
     out.experts = experts(rows.query, imbalance);
     out.shared = shared(rows.query);
     std::tie(out.dispatch, out.combine) = exchange(rows.query, imbalance);
+    add_waits(out);
   }
   return out;
+}
+
+// Kernels take a little longer here than there, and each exchange begins when the last rank is
+// there: of ranks that spread alike, the slowest of R lies √(2·ln R) spreads above the mean.
+void StepModel::add_waits(Layer& l) {
+  if (group_ <= 1) return;
+  const double compute = l.attention.s + l.other.s + l.experts.s + l.shared.s;
+  const double spread = c_.arrival_spread * std::sqrt(2 * std::log(group_));
+  const Piece wait = fixed(spread * compute / 2);
+  l.dispatch += wait;
+  l.combine += wait;
+  if (trace_ == nullptr) return;
+  for (const StepTerm term : {StepTerm::kDispatch, StepTerm::kCombine}) {
+    note(term, "ranks arrive apart: spread*sqrt(2*ln(R)) * the layer's computing / 2",
+         fmt::format("{:g}*sqrt(2*ln({:g})) * {:.4g} us / 2", c_.arrival_spread, group_,
+                     compute * 1e6),
+         wait.s, {"arrival_spread"});
+  }
+}
+
+// RDMA moves rows beside the products; inside a domain the same processors load and store them.
+double StepModel::two_batch_share() const {
+  return crosses() ? c_.two_batch_overlap : c_.two_batch_overlap_scaleup;
 }
 
 // Of one layer and, with two half batches, of both halves.
@@ -134,7 +154,7 @@ double StepModel::hidden_s(const Layer& l) const {
   const double network = l.dispatch.s + l.combine.s;
   const double compute = l.attention.s + l.other.s + l.experts.s + l.shared.s;
   if (s_.overlap == PlanOverlap::kTwoBatch) {
-    return c_.two_batch_overlap * std::min(network, compute);
+    return two_batch_share() * std::min(network, compute);
   }
   return c_.single_batch_overlap * std::min(l.combine.s, l.experts.s / 3 + l.shared.s);
 }
@@ -155,16 +175,21 @@ void StepModel::add_layers(const Rows& whole) {
     add(StepTerm::kDispatch, l.dispatch, times_);
     add(StepTerm::kCombine, l.combine, times_);
     const double hidden = hidden_s(l);
+    Layer bare = l;
+    bare.experts = {};
+    out_.experts_seen_ms += times_ * (l.experts.s - hidden + hidden_s(bare)) * 1e3;
     if (hidden > 0) {
       add(StepTerm::kHidden, fixed(-hidden, Bound::kNetwork), times_);
       if (trace_ != nullptr) {
         const bool two = s_.overlap == PlanOverlap::kTwoBatch;
+        const double share = two ? two_batch_share() : c_.single_batch_overlap;
+        const char* name = !two        ? "single_batch_overlap"
+                           : crosses() ? "two_batch_overlap"
+                                       : "two_batch_overlap_scaleup";
         note(StepTerm::kHidden,
              two ? "-share * min(network, compute) of a half batch"
                  : "-share * min(combine, experts/3 + shared)",
-             fmt::format("-{:g} * {:.4g} us", two ? c_.two_batch_overlap : c_.single_batch_overlap,
-                         hidden * 1e6 / (two ? c_.two_batch_overlap : c_.single_batch_overlap)),
-             -hidden, {two ? "two_batch_overlap" : "single_batch_overlap"});
+             fmt::format("-{:g} * {:.4g} us", share, hidden * 1e6 / share), -hidden, {name});
       }
     }
   }
@@ -257,6 +282,7 @@ StepCost StepModel::prefill_chunk(double tokens) {
   for (const double part : out_.ms) busy += part;
   const double bubbles = busy * (1 / c_.prefill_share - 1) * 1e-3;
   add(StepTerm::kBubbles, fixed(bubbles));
+  out_.experts_seen_ms /= c_.prefill_share;
   if (trace_ != nullptr) {
     note_gemm(StepTerm::kHead, "head", std::max(1.0, rows.sequences), m_.vocab * m_.hidden / tp_,
               PlanDType::kBf16, head.s);
@@ -286,6 +312,11 @@ StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScen
   StepCost cost = plan_detail::StepModel(model, gpu, s, c, true, ep, slots, trace)
                       .prefill_chunk(s.tokens_per_gpu);
   return with_engine(cost, s.engine_prefill, trace, lines);
+}
+
+PromptTime prompt_time(const StepCost& pass, const PlanScenario& s) {
+  const double per_token = 1e-3 / (s.tokens_per_gpu * s.attention_tp);
+  return {(pass.step_ms - pass.experts_seen_ms) * per_token, pass.experts_seen_ms * per_token};
 }
 
 const char* name_of(StepTerm term) {

@@ -45,6 +45,7 @@ class StepModel {
   Piece attention_core(const Rows& rows);
   Piece other(double rows);
   double context_skew(double sequences) const;
+  double length_tail() const;
   double sequence_spread() const;  // relative, of one sequence's context
   Piece experts(double rows, double imbalance);
   // Products of all experts of a rank whose loads differ: each expert meets its own roofline.
@@ -53,6 +54,7 @@ class StepModel {
   double expert_spread() const;
   Piece shared(double rows);
   std::pair<Piece, Piece> exchange(double rows, double imbalance);
+  void add_waits(Layer& layer);
   // max ÷ mean rows of the scale-up domains, whose ranks make up for each other.
   double domain_imbalance(double rows, double imbalance) const;
   Layer layer(const Rows& rows, double imbalance);
@@ -61,6 +63,8 @@ class StepModel {
   // Adds the layers to the step; two half batches read the weights twice.
   void add_layers(const Rows& rows);
   double hidden_s(const Layer& layer) const;
+  bool crosses() const { return group_ > g_.scaleup_domain; }
+  double two_batch_share() const;
   void add_drafts(const Rows& rows);
   void add(StepTerm term, const Piece& piece, double times = 1);
   StepCost finish();

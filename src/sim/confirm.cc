@@ -53,7 +53,8 @@ SimDeployment deployment_of(const ServingModel& model, const SearchLimits& limit
   d.decode.accepted_per_step = c.accepted_per_step;
   const double computed = 1 - limits.cached_fraction;
   if (c.aggregated) {
-    d.decode.prompt_token_s = model.prompt_token_s(c.decode) * computed;
+    const PromptTime whole = model.prompt_time(c.decode);
+    d.decode.prompt_time = {whole.own_s * computed, whole.spread_s * computed};
     d.decode.prefill_wait_steps = c.decode.prefill_wait_steps;
     return d;
   }

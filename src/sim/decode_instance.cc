@@ -84,7 +84,7 @@ double DecodeInstance::look_at_plan() {
   finished_.first_tokens.clear();
   finished_.done.clear();
   size_t fullest = 0, sequences = 0;
-  double context = 0, slowest_prompt = 0;
+  double context = 0, most_prompt_rows = 0, all_prompt_rows = 0;
   for (const auto& items : plan_.ranks) {
     double prompt_rows = 0;
     size_t reading = 0;
@@ -105,9 +105,11 @@ double DecodeInstance::look_at_plan() {
     const size_t decoding = items.size() - reading;
     sequences += decoding;
     fullest = std::max(fullest, decoding);
-    slowest_prompt = std::max(slowest_prompt, prompt_rows);
+    most_prompt_rows = std::max(most_prompt_rows, prompt_rows);
+    all_prompt_rows += prompt_rows;
   }
-  double seconds = slowest_prompt * pool_.prompt_token_s;
+  double seconds = pool_.prompt_time.seconds(
+      most_prompt_rows, all_prompt_rows / static_cast<double>(plan_.ranks.size()));
   if (sequences > 0) {
     seconds += pool_.step_s(static_cast<double>(fullest), context / static_cast<double>(sequences));
   }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <vector>
 
+#include "plan/prompt_time.h"
 #include "sim/distribution.h"
 #include "sim/workload.h"
 
@@ -30,9 +31,9 @@ struct DecodePool {
   // Time of a step whose fullest rank has that many sequences, of that mean context.
   std::function<double(double sequences, double context)> step_s;
   double accepted_per_step = 1;  // tokens of a sequence and step, ≥ 1
-  // Aggregated: time that one prompt token adds to a step on its rank, and the steps that prompts
-  // wait so that ranks read them together, ≥ 1.
-  double prompt_token_s = 0;
+  // Aggregated: time that a prompt adds to a step, per token, and the steps that prompts wait so
+  // that ranks read them together, ≥ 1.
+  PromptTime prompt_time;
   int prefill_wait_steps = 1;
 };
 

@@ -26,8 +26,9 @@ TEST(PlanFormulas, FlopsShareFallsWithFlopsPerByte) {
     const PlanGpu g = gpu(name);
     return flops_efficiency(g, constants(), peak_flops(g, type));
   };
-  // DeepGEMM's contiguous grouped products on H800: 1,214 and 1,346 of 1,979 Tflop/s.
-  EXPECT_GT(share("H800 SXM", PlanDType::kFp8), 0.58);
+  // DeepGEMM's contiguous grouped products on H800: 1,214 and 1,346 of 1,979 Tflop/s; blocks with
+  // many other kernels reach somewhat less.
+  EXPECT_GT(share("H800 SXM", PlanDType::kFp8), 0.55);
   EXPECT_LT(share("H800 SXM", PlanDType::kFp8), 0.69);
   double last = 1;
   for (const auto& [name, type] :
@@ -159,13 +160,44 @@ TEST(PlanFormulas, TheFullestRankTakesItsRowsOverItsOwnLink) {
   const PlanGpu g = gpu("GB200 NVL72");
   PlanScenario s = scenario(Phase::kDecode, 32, 288);
   s.balancing = Balancing::kGiven;
-  const auto dispatch = [&](double imbalance) {
+  // What is no latency and no waiting for late ranks is bytes, and they follow the imbalance.
+  PlanConstants c = constants();
+  c.arrival_spread = 0;
+  const auto bytes = [&](double imbalance) {
     s.imbalance = imbalance;
-    return decode_step(m, g, s, constants(), 256, 4096).of(StepTerm::kDispatch) * 1e-3;
+    return decode_step(m, g, s, c, 256, 4096).of(StepTerm::kDispatch) -
+           58 * c.dispatch_scaleup_us * 1e-3;
   };
-  const double wait = constants().exchange_wait;
-  const double start = 58 * wait * constants().dispatch_scaleup_us * 1e-6;
-  EXPECT_NEAR((dispatch(2.5) - start) / (dispatch(1) - start), (wait + 1.5) / wait, 1e-9);
+  EXPECT_NEAR(bytes(2.5) / bytes(1), 2.5, 1e-9);
+}
+
+TEST(PlanFormulas, AnExchangeWaitsForTheLastRank) {
+  const PlanModel m = model("R1");
+  const PlanGpu g = gpu("GB200 NVL72");
+  const PlanScenario s = scenario(Phase::kDecode, 32, 288);
+  PlanConstants at_once = constants();
+  at_once.arrival_spread = 0;
+  const StepCost apart = decode_step(m, g, s, constants(), 64, 4096);
+  const StepCost together = decode_step(m, g, s, at_once, 64, 4096);
+  // 58 of the 61 attention layers are followed by an exchange.
+  const double computing = apart.of(StepTerm::kAttention) * 58 / 61 +
+                           apart.of(StepTerm::kOther) * 58 / 61 + apart.of(StepTerm::kExperts) +
+                           apart.of(StepTerm::kShared);
+  EXPECT_NEAR(apart.step_ms - together.step_ms,
+              constants().arrival_spread * std::sqrt(2 * std::log(32)) * computing, 1e-9);
+}
+
+TEST(PlanFormulas, TheAttentionCoreIsAsFastWithTwiceTheExponentials) {
+  // MLA blocks of GB300 beside those of GB200, in two engines: equal to 2 %.
+  const PlanModel m = model("R1");
+  PlanGpu fast = gpu("GB200 NVL72");
+  fast.exponentials_per_s *= 2;
+  const PlanScenario s = scenario(Phase::kDecode, 32, 288);
+  EXPECT_EQ(decode_step(m, fast, s, constants(), 64, 4096).step_ms,
+            decode_step(m, gpu("GB200 NVL72"), s, constants(), 64, 4096).step_ms);
+  const PlanScenario prompts = scenario(Phase::kPrefill, 32, 288);
+  EXPECT_LT(prefill_pass(m, fast, prompts, constants(), 32).step_ms,
+            prefill_pass(m, gpu("GB200 NVL72"), prompts, constants(), 32).step_ms);
 }
 
 TEST(PlanFormulas, BalancingGainsInPrefillAndDecodeWhatIsPublished) {
@@ -181,10 +213,28 @@ TEST(PlanFormulas, BalancingGainsInPrefillAndDecodeWhatIsPublished) {
       return phase == Phase::kPrefill ? prefill_pass(m, g, s, constants(), ep).step_ms
                                       : decode_step(m, g, s, constants(), 256, 2050).step_ms;
     };
-    return step_ms(256, Balancing::kNone) / step_ms(288, Balancing::kStatic);
+    // 256 experts do not divide by 72: without balancing there are 288 slots too, only untuned.
+    const bool divides = phase == Phase::kPrefill;
+    return step_ms(divides ? 256 : 288, divides ? Balancing::kNone : Balancing::kUntuned) /
+           step_ms(288, Balancing::kStatic);
   };
   EXPECT_NEAR(gain(Phase::kPrefill, 32), 1.49, 0.15);
-  EXPECT_NEAR(gain(Phase::kDecode, 72), 2.54, 0.6);
+  EXPECT_NEAR(gain(Phase::kDecode, 72), 2.54, 0.15);
+}
+
+TEST(PlanFormulas, OfAPromptsTimeTheExpertsPartIsSpreadOverTheGroup) {
+  const PlanModel m = model("R1");
+  PlanScenario s = scenario(Phase::kPrefill, 32, 288);
+  const auto pass = [&] { return prefill_pass(m, gpu("H100 SXM"), s, constants(), 32); };
+  const StepCost plain = pass();
+  const PromptTime time = prompt_time(plain, s);
+  EXPECT_NEAR(time.seconds(1, 1) * s.tokens_per_gpu, plain.step_ms * 1e-3, 1e-12);
+  EXPECT_NEAR(time.spread_s * s.tokens_per_gpu * 1e3,
+              plain.of(StepTerm::kExperts) / constants().prefill_share, 1e-9);
+  // Half batches hide a part of the experts behind the exchange: as much less is seen of them.
+  s.overlap = PlanOverlap::kTwoBatch;
+  EXPECT_LT(prompt_time(pass(), s).spread_s, 0.5 * time.spread_s);
+  EXPECT_GE(prompt_time(pass(), s).spread_s, 0);
 }
 
 TEST(PlanFormulas, EachDraftPassHasItsHostPart) {

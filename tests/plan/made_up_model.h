@@ -38,7 +38,9 @@ class MadeUp : public ServingModel {
   PrefillFigures prefill(const PrefillShape& s, const DecodeShape&) const override {
     return {s.ep >= 2, prefill_tokens_per_s_gpu * s.ep * (1 - 0.01 * s.ep), s.ep, 5};
   }
-  double prompt_token_s(const DecodeShape&) const override { return prompt_ms_per_token * 1e-3; }
+  PromptTime prompt_time(const DecodeShape&) const override {
+    return {prompt_ms_per_token * 1e-3, 0};
+  }
 };
 
 inline SearchLimits limits_72() {

@@ -78,7 +78,7 @@ SimDeployment whole(bool aggregated) {
     return 4e-3 + 1e-4 * sequences + 1e-6 * context;
   };
   d.decode.accepted_per_step = 1.7;
-  d.decode.prompt_token_s = 2e-5;
+  d.decode.prompt_time = {2e-5, 0};
   return d;
 }
 
@@ -136,9 +136,22 @@ TEST(Simulate, OverloadIsSaidAndLongRequestsAreRefused) {
   EXPECT_TRUE(cut.cut_off);
 }
 
+TEST(Simulate, WhatIsSpreadOverTheRanksStallsLess) {
+  const auto requests = make_workload(busy());
+  const SimOptions options{.first_measured = 200, .last_measured = 1400};
+  const auto mean_itl = [&](PromptTime time) {
+    SimDeployment d = whole(true);
+    d.decode.prompt_time = time;
+    return simulate(d, requests, options).itl_ms.mean();
+  };
+  const double none = mean_itl({0, 0}), own = mean_itl({1e-4, 0}), spread = mean_itl({0, 1e-4});
+  EXPECT_LT(none, spread);
+  EXPECT_LT(spread - none, 0.6 * (own - none));  // four ranks, few of which read at a time
+}
+
 TEST(Simulate, WaitingStepsGatherPrompts) {
   SimDeployment d = whole(true);
-  d.decode.prompt_token_s = 1e-4;
+  d.decode.prompt_time = {1e-4, 0};
   const auto requests = make_workload(busy());
   const SimOptions options{.first_measured = 200, .last_measured = 1400};
   const double at_once = simulate(d, requests, options).itl_ms.mean();
