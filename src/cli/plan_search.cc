@@ -152,7 +152,7 @@ Expected<SearchReport> run_search(const SearchOptions& o) {
     r.why_not_runner_up = why_not(r.limits, best, r.decision.runner_up->candidate);
   }
   r.sensitivity.push_back(wide_ep_advice(model, r.limits, experts, domain, r.result.by_width));
-  for (Sensitivity& s : limit_costs(model, space, r.limits, best)) {
+  for (Sensitivity& s : limit_costs(model, space, r.limits, r.result, best)) {
     r.sensitivity.push_back(std::move(s));
   }
   for (const Candidate& c : r.result.by_width) {

@@ -71,10 +71,11 @@ std::string difference(const ServingModel& model, const Candidate& a, const Cand
 }
 
 Sensitivity relaxed(const ServingModel& model, const SearchSpace& space, const SearchLimits& limits,
-                    const Candidate& recommended, std::string change) {
+                    std::shared_ptr<const FrontierReport> groups, const Candidate& recommended,
+                    std::string change) {
   Sensitivity s;
   s.change = std::move(change);
-  const SearchResult found = search(model, space, limits);
+  const SearchResult found = search(model, space, limits, std::move(groups));
   if (found.ranked.empty()) {
     s.text = s.change + ": nothing holds";
     return s;
@@ -173,13 +174,14 @@ Sensitivity wide_ep_advice(const ServingModel& model, const SearchLimits& limits
 }
 
 std::vector<Sensitivity> limit_costs(const ServingModel& model, const SearchSpace& space,
-                                     const SearchLimits& limits, const Candidate& recommended) {
+                                     const SearchLimits& limits, const SearchResult& found,
+                                     const Candidate& recommended) {
   SearchLimits itl = limits, ttft = limits;
   itl.itl_ms *= 2;
   ttft.ttft_ms *= 2;
-  return {relaxed(model, space, itl, recommended,
+  return {relaxed(model, space, itl, nullptr, recommended,
                   fmt::format("itl_ms {:g} -> {:g}", limits.itl_ms, itl.itl_ms)),
-          relaxed(model, space, ttft, recommended,
+          relaxed(model, space, ttft, found.groups, recommended,
                   fmt::format("ttft_ms {:g} -> {:g}", limits.ttft_ms, ttft.ttft_ms))};
 }
 

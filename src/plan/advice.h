@@ -32,8 +32,10 @@ std::string why_not(const SearchLimits& limits, const Candidate& recommended,
 Sensitivity wide_ep_advice(const ServingModel& model, const SearchLimits& limits, int experts,
                            int scaleup_domain, const std::vector<Candidate>& by_width);
 
-// What each latency limit costs: the best candidate with one of them doubled, then left out.
+// What each latency limit costs: the best candidate with one of them doubled. `found` is the search
+// with `limits`.
 std::vector<Sensitivity> limit_costs(const ServingModel& model, const SearchSpace& space,
-                                     const SearchLimits& limits, const Candidate& recommended);
+                                     const SearchLimits& limits, const SearchResult& found,
+                                     const Candidate& recommended);
 
 }  // namespace wingspan

@@ -195,9 +195,8 @@ struct Pass {
 };
 
 Pass run_pass(const ServingModel& model, const SearchSpace& space, const SearchLimits& limits,
-              int gpus, double relax_ttft, double relax_itl) {
+              int gpus, double relax_ttft, const FrontierReport& groups) {
   Pass pass;
-  const FrontierReport groups = group_frontiers(model, space, limits, relax_itl);
   Composer composer(model, space, limits, gpus, relax_ttft);
   for (const GroupFrontier& frontier : groups.frontiers) composer.add(frontier, limits.gpus);
   SearchResult& r = pass.result;
@@ -234,7 +233,8 @@ void find_nearest(const ServingModel& model, const SearchSpace& space, const Sea
   free.rate_rps.reset();
   double itl = std::max(1.0, strict.least_itl_ms / limits.itl_ms * 1.02), ttft = 1;
   for (int i = 0; i < 12; ++i) {
-    Pass pass = run_pass(model, space, free, gpus, ttft, itl);
+    const FrontierReport groups = group_frontiers(model, space, free, itl);
+    Pass pass = run_pass(model, space, free, gpus, ttft, groups);
     if (!pass.result.ranked.empty()) {
       const Candidate& c = pass.result.ranked.front();
       result.nearest = c;
@@ -257,8 +257,8 @@ void find_nearest(const ServingModel& model, const SearchSpace& space, const Sea
 
 }  // namespace
 
-SearchResult search(const ServingModel& model, const SearchSpace& space,
-                    const SearchLimits& limits) {
+SearchResult search(const ServingModel& model, const SearchSpace& space, const SearchLimits& limits,
+                    std::shared_ptr<const FrontierReport> groups) {
   WS_CHECK(limits.percentile >= 50 && limits.percentile < 100, "{}", limits.percentile);
   int gpus = limits.gpus;
   if (limits.budget_usd_hour) {
@@ -266,7 +266,11 @@ SearchResult search(const ServingModel& model, const SearchSpace& space,
     gpus = static_cast<int>(
         std::min<double>(gpus, std::floor(*limits.budget_usd_hour / limits.gpu_usd_hour + 1e-9)));
   }
-  Pass strict = run_pass(model, space, limits, gpus, 1, 1);
+  if (groups == nullptr) {
+    groups = std::make_shared<FrontierReport>(group_frontiers(model, space, limits, 1));
+  }
+  Pass strict = run_pass(model, space, limits, gpus, 1, *groups);
+  strict.result.groups = std::move(groups);
   if (strict.result.ranked.empty()) {
     find_nearest(model, space, limits, gpus, strict, strict.result);
   }

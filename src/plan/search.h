@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +51,8 @@ struct RejectedCounts {
 
 enum class LimitKind { kNone, kMemory, kTtft, kItl, kBudget, kRate };
 
+struct FrontierReport;  // plan/search_frontier.h
+
 struct SearchResult {
   // Candidates that hold everything, best first, at most one for each (kind, width, instances).
   std::vector<Candidate> ranked;
@@ -61,10 +64,13 @@ struct SearchResult {
   // Only if `ranked` is empty: what comes nearest, and the limit that it breaks.
   std::optional<Candidate> nearest;
   LimitKind broken = LimitKind::kNone;
+  // What groups can do, whatever TTFT and the GPUs: for searches that differ only in these.
+  std::shared_ptr<const FrontierReport> groups;
 };
 
-SearchResult search(const ServingModel& model, const SearchSpace& space,
-                    const SearchLimits& limits);
+// `groups`: of a search whose limits differ in ttft_ms alone; null: they are looked at anew.
+SearchResult search(const ServingModel& model, const SearchSpace& space, const SearchLimits& limits,
+                    std::shared_ptr<const FrontierReport> groups = nullptr);
 
 // The figures of one deployment at one batch; `gpus` and `idle_gpus` follow from `paid_gpus`.
 Candidate evaluate_candidate(const ServingModel& model, const SearchLimits& limits,

@@ -10,7 +10,8 @@ namespace wingspan {
 namespace {
 
 constexpr double kBatchStep = 1.4;  // between neighbouring batches that are looked at
-constexpr int kBisections = 16;
+constexpr int kGuesses = 40;
+constexpr double kExact = 1e-4;  // of the ITL limit
 
 class Builder {
  public:
@@ -74,16 +75,30 @@ class Builder {
       ++report_.itl;
       return;
     }
-    double batch = largest_batch(shape, frontier.aggregated, least, most);
+    double batch = largest_batch(shape, frontier.aggregated, least, floor_ms - itl_limit_, most);
     for (; batch >= least * 0.999; batch /= kBatchStep) add_point(shape, batch, frontier);
   }
 
-  // ITL rises with the batch, so the largest that holds the limit is found by halving.
-  double largest_batch(const DecodeShape& shape, bool aggregated, double low, double high) const {
-    if (quantile(shape, aggregated, high) <= itl_limit_) return high;
-    for (int i = 0; i < kBisections; ++i) {
-      const double middle = std::sqrt(low * high);
-      (quantile(shape, aggregated, middle) <= itl_limit_ ? low : high) = middle;
+  // ITL rises with the batch, nearly in a line: false position, the end that stays counting half
+  // (Illinois). `low` holds the limit, by `below` ≤ 0.
+  double largest_batch(const DecodeShape& shape, bool aggregated, double low, double below,
+                       double high) const {
+    double above = quantile(shape, aggregated, high) - itl_limit_;
+    if (above <= 0) return high;
+    double free_ms = -below;  // what `low` leaves of the limit
+    int same_side = 0;        // guesses in a row: > 0 that held the limit, < 0 that broke it
+    for (int i = 0; i < kGuesses && free_ms > kExact * itl_limit_; ++i) {
+      const double middle = low + (high - low) * below / (below - above);
+      const double over = quantile(shape, aggregated, middle) - itl_limit_;
+      if (over <= 0) {
+        low = middle, below = over, free_ms = -over;
+        same_side = std::max(1, same_side + 1);
+        if (same_side > 1) above /= 2;
+      } else {
+        high = middle, above = over;
+        same_side = std::min(-1, same_side - 1);
+        if (same_side < -1) below /= 2;
+      }
     }
     return low;
   }

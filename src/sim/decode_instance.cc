@@ -35,9 +35,13 @@ DecodeInstance::DecodeInstance(const DecodePool& pool, uint64_t seed, uint64_t s
 int64_t DecodeInstance::steps_for(int64_t tokens) {
   const double accepted = pool_.accepted_per_step, low = std::floor(accepted);
   if (accepted == low) return (tokens + static_cast<int64_t>(low) - 1) / static_cast<int64_t>(low);
+  // 16 bits a step are as fine as an acceptance is known, and a draw has four of them.
+  const auto threshold = static_cast<uint64_t>(std::lround((accepted - low) * 0x10000));
   int64_t steps = 0;
-  for (int64_t made = 0; made < tokens; ++steps) {
-    made += static_cast<int64_t>(low) + (rng_.uniform() < accepted - low ? 1 : 0);
+  uint64_t bits = 0;
+  for (int64_t made = 0; made < tokens; ++steps, bits >>= 16) {
+    if (steps % 4 == 0) bits = rng_.next();
+    made += static_cast<int64_t>(low) + ((bits & 0xFFFF) < threshold ? 1 : 0);
   }
   return steps;
 }
