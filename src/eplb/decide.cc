@@ -18,11 +18,6 @@ using Frontier = std::vector<FrontierPoint>;
 // as reaching it.
 constexpr double kAsGood = 1.005;
 
-double largest_cost(const Topology& t, std::span<const int> slots, const ShareModel& shares) {
-  const auto costs = rank_costs(t, slots, shares);
-  return *std::max_element(costs.begin(), costs.end());
-}
-
 bool obeys_rules(const Topology& topology, const std::vector<int>& slots) {
   Placement placement;
   placement.topology = topology;

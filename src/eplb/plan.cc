@@ -68,6 +68,12 @@ std::vector<double> rank_costs(const Topology& topology, std::span<const int> sl
   return costs;
 }
 
+double largest_cost(const Topology& topology, std::span<const int> slot_to_expert,
+                    const ShareModel& shares) {
+  const std::vector<double> costs = rank_costs(topology, slot_to_expert, shares);
+  return *std::max_element(costs.begin(), costs.end());
+}
+
 LayerReport report_plan(const Topology& topology, std::span<const int> slot_to_expert,
                         std::span<const double> load, double lower_bound) {
   const std::vector<double> costs = rank_costs(topology, slot_to_expert, ShareModel(load));

@@ -38,6 +38,9 @@ double lower_bound(const Topology& topology, std::span<const double> load, const
 // Cost of each rank under the objective: tokens, or experts read in a step.
 std::vector<double> rank_costs(const Topology& topology, std::span<const int> slot_to_expert,
                                const ShareModel& shares);
+// The largest of them: what a step waits for.
+double largest_cost(const Topology& topology, std::span<const int> slot_to_expert,
+                    const ShareModel& shares);
 
 // The figures of a layer in tokens (docs/plan-format.md), with a bound that is known.
 LayerReport report_plan(const Topology& topology, std::span<const int> slot_to_expert,

@@ -16,11 +16,6 @@ double balancedness(const Topology& t, const std::vector<int>& slots,
   return report_plan(t, slots, load, 0).balancedness;
 }
 
-double largest_cost(const Topology& t, std::span<const int> slots, std::span<const double> load) {
-  const auto costs = rank_costs(t, slots, ShareModel(load));
-  return *std::max_element(costs.begin(), costs.end());
-}
-
 // The largest replica of a placement.
 double largest_replica(std::span<const int> slots, std::span<const double> load) {
   std::vector<int> replicas(load.size());
@@ -53,9 +48,9 @@ std::vector<int> change_layer(const Topology& topology, std::span<const double> 
   PlanOptions fast;
   fast.effort = Effort::fast();
   const LayerPlan plan = plan_layer(topology, load, fast);
-  const double reached = largest_cost(topology, plan.slot_to_expert, load);
+  const double reached = largest_cost(topology, plan.slot_to_expert, ShareModel(load));
   std::vector<int> best(current.begin(), current.end());
-  double cost = largest_cost(topology, current, load);
+  double cost = largest_cost(topology, current, ShareModel(load));
   if (cost <= reached * (1 + limits.trigger)) return best;
   FrontierOptions options;
   options.target = reached * (1 + limits.tolerance);

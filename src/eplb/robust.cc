@@ -169,8 +169,7 @@ double mean_largest_cost(const Topology& topology, const LoadMatrix& windows,
   double sum = 0;
   for (const auto& row : windows) {
     const ShareModel shares(row, options.objective, options.rows);
-    const auto costs = rank_costs(topology, slot_to_expert, shares);
-    sum += *std::max_element(costs.begin(), costs.end());
+    sum += largest_cost(topology, slot_to_expert, shares);
   }
   return sum / static_cast<double>(windows.size());
 }
