@@ -8,6 +8,7 @@
 #include "cases.h"
 #include "eplb/decide.h"
 #include "eplb/group_split.h"
+#include "support/rounds.h"
 
 namespace wingspan {
 namespace {
@@ -89,7 +90,7 @@ TEST(Migration, AnExchangeOfLastReplicasIsOneBatch) {
 
 TEST(Frontier, EachPointObeysTheRulesAndTellsItsMovesAndCost) {
   size_t points_seen = 0;
-  for (uint64_t seed = 0; seed < 800; ++seed) {
+  for (int seed = 0; seed < test::rounds(800); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(seed, 12);
     const auto instance = test::random_instance(rng, 24, 9);
@@ -113,11 +114,11 @@ TEST(Frontier, EachPointObeysTheRulesAndTellsItsMovesAndCost) {
     }
     points_seen += points.size();
   }
-  EXPECT_GT(points_seen, 1600U);
+  EXPECT_GT(points_seen, static_cast<size_t>(test::rounds(1600)));
 }
 
 TEST(Change, KeepsWithinTheBudgetAndMoreMovesAreNeverWorse) {
-  for (uint64_t seed = 0; seed < 150; ++seed) {
+  for (int seed = 0; seed < test::rounds(150); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(seed, 13);
     const auto instance = test::random_instance(rng, 24, 9);
@@ -155,7 +156,7 @@ TEST(Change, KeepsWithinTheBudgetAndMoreMovesAreNeverWorse) {
 // Against all placements that differ in at most one slot.
 TEST(Frontier, OneMoveIsTheBestOneMove) {
   int improved = 0;
-  for (uint64_t seed = 0; seed < 1000; ++seed) {
+  for (int seed = 0; seed < test::rounds(1000); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(seed, 15);
     const auto instance = test::random_instance(rng, 16, 6);
@@ -180,7 +181,7 @@ TEST(Frontier, OneMoveIsTheBestOneMove) {
     ASSERT_LE(reached, best * (1 + 1e-9)) << "unchanged " << unchanged;
     improved += best < unchanged * (1 - 1e-9) ? 1 : 0;
   }
-  EXPECT_GT(improved, 250);
+  EXPECT_GT(improved, test::rounds(250));
 }
 
 // The least cost of placements that differ in at most `moves` slots, all from `slot` on.
@@ -203,7 +204,7 @@ double least_cost(const Topology& t, const std::vector<double>& load, std::vecto
 // Against all placements that differ in at most so many slots.
 TEST(Frontier, FewMovesOfSmallPoolsAreTheBest) {
   int64_t compared = 0, improved = 0;
-  for (uint64_t seed = 0; seed < 800; ++seed) {
+  for (int seed = 0; seed < test::rounds(800); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(seed, 16);
     const auto instance = test::random_instance(rng, 8, 4);
@@ -227,8 +228,8 @@ TEST(Frontier, FewMovesOfSmallPoolsAreTheBest) {
       improved += moves > 1 && best < points[0].cost * (1 - 1e-9) ? 1 : 0;
     }
   }
-  EXPECT_GT(compared, 600);
-  EXPECT_GT(improved, 200);
+  EXPECT_GT(compared, test::rounds(600));
+  EXPECT_GT(improved, test::rounds(200));
 }
 
 TEST(Change, ABudgetSaysWhenItIsTheBest) {

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "support/paths.h"
+#include "support/rounds.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
 
@@ -98,7 +99,7 @@ TEST(TokenizerProperty, AMegabyteWithoutASpace) {
     for (const char* alphabet : {"e", " ", "\n", "7", "!", "abcdefghijklmnopqrstuvwxyz"}) {
       const std::string letters = alphabet;
       std::string text;
-      for (int i = 0; i < 1'000'000; ++i) text += letters[rng.below(letters.size())];
+      for (int i = 0; i < rounds(1'000'000); ++i) text += letters[rng.below(letters.size())];
       const auto ids = tokenizer.encode(text, false);
       ASSERT_TRUE(ids);
       EXPECT_EQ(tokenizer.decode(*ids, false).value(), text) << name << " of \"" << letters << "\"";
