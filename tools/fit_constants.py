@@ -6,8 +6,8 @@ Of each constant plan_priors.csv says where its value comes from:
   kernels  fitted to single kernels (data/kernels.csv), the prior being wide
   rows     fitted to the end-to-end rows `use=fit` of data/measurements.csv, through the program
            itself: each trial calls `plan predict --validate --constants`
-  errors   width of an interval: 80 % quantile of the errors of like rows, each in a fit without
-           it, drawn towards that of all rows in fits without their family
+  errors   width of an interval: 80 % quantile of the errors of like rows in fits without their
+           family, drawn towards that of all rows
 
 No prior rests on end-to-end rows, so the errors with a family left out are honest. The same files
 give the same constants.
@@ -25,7 +25,7 @@ import sys
 import tempfile
 
 from fit_kernels import Kernels, read_csv
-from fit_least_squares import each_left_out, fit, slopes
+from fit_least_squares import fit, slopes
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
 # Log errors: of a typical measurement, and from which one counts linearly.
@@ -106,13 +106,12 @@ def group_of(family):
     return "interval_decode" if "NVL72" in family else "interval_decode_scaleout"
 
 
-def widths(rows, family_out):
-    """rows: [(family, log error in a fit without the row)]; family_out: log errors of all rows in
-    fits without their family."""
-    overall = quantile([abs(e) for e in family_out], 0.8)
+def widths(left_out):
+    """left_out: rows as a fit without their family predicts them."""
+    overall = quantile([abs(r["log_error"]) for r in left_out], 0.8)
     out = {}
-    for group in sorted({group_of(f) for f, _ in rows}):
-        own = [abs(e) for f, e in rows if group_of(f) == group]
+    for group in sorted({group_of(r["family"]) for r in left_out}):
+        own = [abs(r["log_error"]) for r in left_out if group_of(r["family"]) == group]
         mean = (len(own) * quantile(own, 0.8)**2 + SHRINK * overall**2) / (len(own) + SHRINK)
         out[group] = math.sqrt(mean)
     return out
@@ -130,15 +129,13 @@ def fit_rows(program, priors, kernels, kernel_errors):
     values, errors = fit(errors_of, values_of(prior), prior, LIMIT, all_of_them, rounds=5, **ROWS)
     base = errors_of(values)
     slope = slopes(errors_of, values, base)
-    one_out = each_left_out(base, slope, prior, **ROWS)
     left_out = []
     for family in sorted({r["family"] for r in base_rows}):
         counts = [0 if r["family"] == family else 1 for r in base_rows]
         held, _ = fit(errors_of, values, prior, LIMIT, counts, rounds=6, fixed_slopes=slope, **ROWS)
         left_out += [r for r in program.rows(dict(kernels, **held)) if r["family"] == family]
     values = dict(kernels, **values)
-    values.update(widths([(r["family"], e) for r, e in zip(base_rows, one_out)],
-                         [r["log_error"] for r in left_out]))
+    values.update(widths(left_out))
     return values, dict(kernel_errors, **errors), left_out
 
 

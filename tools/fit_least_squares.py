@@ -37,17 +37,6 @@ def normal_matrix(columns, weights, prior):
     return out
 
 
-def each_left_out(errors, columns, prior, noise, bend):
-    """Error of each row in a fit without that row: e / (1 - leverage), to first order."""
-    weights = weights_of(errors, [1] * len(errors), noise, bend)
-    normal, out = normal_matrix(columns, weights, prior), []
-    for r, error in enumerate(errors):
-        row = [columns[n][r] for n in columns]
-        leverage = weights[r] * sum(x * y for x, y in zip(row, solve(normal, row)))
-        out.append(error / (1 - leverage))
-    return out
-
-
 def fit(errors_of, start, prior, limit, counts, noise, bend, rounds, fixed_slopes=None):
     """Values that make errors_of(values) small, and their relative standard errors.
 
