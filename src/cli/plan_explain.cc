@@ -178,13 +178,17 @@ std::string comparison_text(const ExplainOptions& o, const Side& a, const Side& 
   const auto parts = differences(first, second);
   Table table({"part", "first ms", "second ms", "difference", "share of the difference"});
   const double whole = second.step_ms - first.step_ms;
+  double moved = 0;
+  for (const auto& part : parts) moved += std::fabs(part.second);
+  // Where gains and losses nearly cancel, a share of what is left says nothing.
+  const bool cancel = whole == 0 || std::fabs(whole) < 0.1 * moved;
   for (const auto& [term, difference] : parts) {
     table.add({name_of(term), fmt::format("{:.3f}", first.of(term)),
                fmt::format("{:.3f}", second.of(term)), fmt::format("{:+.3f}", difference),
-               whole == 0 ? "-" : fmt::format("{:.0f} %", 100 * difference / whole)});
+               cancel ? "-" : fmt::format("{:.0f} %", 100 * difference / whole)});
   }
   table.add({"step", fmt::format("{:.3f}", first.step_ms), fmt::format("{:.3f}", second.step_ms),
-             fmt::format("{:+.3f}", whole), "100 %"});
+             fmt::format("{:+.3f}", whole), cancel ? "-" : "100 %"});
   const double x = a.explanation.prediction.tokens_per_s_per_gpu;
   const double y = b.explanation.prediction.tokens_per_s_per_gpu;
   std::string out =

@@ -88,6 +88,19 @@ TEST(PlanCommand, SeventyTwoGpusServeNoMorePerGpuThanSixtyFour) {
   EXPECT_NEAR(wide["imbalance"].get<double>(), narrow["imbalance"].get<double>(), 0.01);
 }
 
+TEST(PlanCommand, TheHeadlinesScenariosServeTheSameSpeed) {
+  const auto of = [](const char* name) {
+    return run_json(asked("predict", source_path(std::string("docs/scenarios/") + name)));
+  };
+  const Json narrow = of("r1-ep8-100-tokens-a-user.json"),
+             wide = of("r1-ep32-100-tokens-a-user.json");
+  for (const Json& p : {narrow, wide}) EXPECT_NEAR(p["itl_ms"].get<double>(), 10, 0.05);
+  const double gain =
+      wide["tokens_per_s_per_gpu"].get<double>() / narrow["tokens_per_s_per_gpu"].get<double>();
+  EXPECT_GE(gain, 1.5);
+  EXPECT_LE(gain, 2.1);
+}
+
 TEST(PlanCommand, ValidateWritesWhatThePageHoldsAndAPicture) {
   const std::string page = temporary_directory() + "/validate.html";
   const Finished f = run_wingspan({"plan", "predict", "--validate", "--markdown", "--html", page});
