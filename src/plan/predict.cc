@@ -82,19 +82,14 @@ void predict_prefill(const Inputs& in, Trace* trace, Prediction& p) {
   p.tokens_per_s_per_gpu = p.prefill_tokens_per_s_per_gpu * used / in.s.gpus;
 }
 
-// Sequences that start per step on one rank are Poisson; every rank waits for the one with the
-// most, but the experts' part is spread over the group.
 void predict_aggregated(const Inputs& in, Trace* trace, Prediction& p) {
   const PlanScenario& s = in.s;
   const StepCost prefill = prefill_pass(in.m, in.g, s, in.c, s.ep);
   p.prefill_tokens_per_s_per_gpu = s.tokens_per_gpu / prefill.step_ms * 1e3;
   p.step = decode_step(in.m, in.g, s, in.c, p.batch_per_gpu, s.mean_context(), trace);
   const double wait = s.prefill_wait_steps;
-  const double starts = p.batch_per_gpu * s.attention_tp * s.accepted_per_step / s.osl;
-  const double most = poisson_max_mean(starts * wait, s.attention_dp) / wait;
-  const double fresh = s.isl * (1 - s.cached_fraction);
   const PromptTime prompt = prompt_time(prefill, s);
-  const double stall_ms = prompt.seconds(most * fresh, starts * fresh) * 1e3;
+  const auto [starts, most, fresh, stall_ms] = prompt_stall(prompt, s, p.batch_per_gpu);
   p.step.ms[static_cast<size_t>(StepTerm::kBubbles)] += stall_ms;
   p.step.step_ms += stall_ms;
   // A stall is prefill: it counts for what binds prefill.
@@ -140,6 +135,18 @@ void predict_disaggregated(const Inputs& in, Trace* trace, Prediction& p) {
 }
 
 }  // namespace
+
+// Sequences that start per step on one rank are Poisson; every rank waits for the one with the
+// most, but the experts' part is spread over the group.
+PromptStall prompt_stall(const PromptTime& time, const PlanScenario& s, double batch_per_gpu) {
+  const double wait = s.prefill_wait_steps;
+  PromptStall out;
+  out.starts = batch_per_gpu * s.attention_tp * s.accepted_per_step / s.osl;
+  out.most = poisson_max_mean(out.starts * wait, s.attention_dp) / wait;
+  out.tokens = s.isl * (1 - s.cached_fraction);
+  out.ms = time.seconds(out.most * out.tokens, out.starts * out.tokens) * 1e3;
+  return out;
+}
 
 Expected<Prediction> predict(const PlanModel& model, const PlanGpu& gpu,
                              const PlanScenario& scenario, const PlanConstants& constants,

@@ -61,7 +61,8 @@ struct StepCost {
   std::array<double, kStepTerms> ms{};
   std::array<double, kBounds> bound_ms{};  // where the time goes, for `bound`
   double step_ms = 0;
-  double experts_seen_ms = 0;  // by which it is longer than if expert products took no time
+  double experts_seen_ms =
+      0;  // prefill: by which it is longer than if expert products took no time
   double imbalance = 1;
   Bound bound = Bound::kLatency;
   double of(StepTerm term) const { return ms[static_cast<size_t>(term)]; }
@@ -98,6 +99,15 @@ StepCost prefill_pass(const PlanModel& model, const PlanGpu& gpu, const PlanScen
                       const PlanConstants& constants, double ep, Trace* trace = nullptr);
 // Its time per prompt token of an attention rank of scenario.attention_tp GPUs.
 PromptTime prompt_time(const StepCost& prefill_pass, const PlanScenario& scenario);
+// What new prompts add to a step of an aggregated group.
+struct PromptStall {
+  double starts = 0;  // prompts of one attention rank, mean
+  double most = 0;    // of the rank with most
+  double tokens = 0;  // of a prompt that are computed
+  double ms = 0;
+};
+PromptStall prompt_stall(const PromptTime& time, const PlanScenario& scenario,
+                         double batch_per_gpu);
 // Usable bytes that `weights` bytes and the buffers leave for the KV cache; may be negative.
 double kv_bytes_beside(const PlanGpu& gpu, const PlanConstants& constants, double weights);
 // Prefill keeps no cache for long, so its weights may fill the GPU, and by our count a tenth more:

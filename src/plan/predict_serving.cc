@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "plan/queueing.h"
-
 namespace wingspan {
 namespace {
 
@@ -69,13 +67,7 @@ StepFigures PredictServing::step(const DecodeShape& shape, double batch, bool ag
   f.step_ms = cost.step_ms;
   f.accepted_per_step = s.accepted_per_step;
   double stall_ms = 0;
-  if (aggregated) {
-    const double wait = s.prefill_wait_steps;
-    const double starts = batch * s.attention_tp * s.accepted_per_step / s.osl;
-    const double fresh = s.isl * (1 - s.cached_fraction);
-    const double most = poisson_max_mean(starts * wait, s.attention_dp) / wait;
-    stall_ms = prompt_time(shape).seconds(most * fresh, starts * fresh) * 1e3;
-  }
+  if (aggregated) stall_ms = prompt_stall(prompt_time(shape), s, batch).ms;
   f.itl_ms = (cost.step_ms + stall_ms) / s.accepted_per_step;
   f.bound_by = name_of(cost.bound);
   return f;

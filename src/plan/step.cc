@@ -129,7 +129,7 @@ StepModel::Layer StepModel::layer(const Rows& rows, double imbalance) {
 // there: of ranks that spread alike, the slowest of R lies √(2·ln R) spreads above the mean.
 void StepModel::add_waits(Layer& l) {
   if (group_ <= 1) return;
-  const double compute = l.attention.s + l.other.s + l.experts.s + l.shared.s;
+  const double compute = l.computing_s();
   const double spread = c_.arrival_spread * std::sqrt(2 * std::log(group_));
   const Piece wait = fixed(spread * compute / 2);
   l.dispatch += wait;
@@ -152,7 +152,7 @@ double StepModel::two_batch_share() const {
 double StepModel::hidden_s(const Layer& l) const {
   if (s_.overlap == PlanOverlap::kNone || tp_ >= group_) return 0;
   const double network = l.dispatch.s + l.combine.s;
-  const double compute = l.attention.s + l.other.s + l.experts.s + l.shared.s;
+  const double compute = l.computing_s();
   if (s_.overlap == PlanOverlap::kTwoBatch) {
     return two_batch_share() * std::min(network, compute);
   }
@@ -175,17 +175,17 @@ void StepModel::add_layers(const Rows& whole) {
     add(StepTerm::kDispatch, l.dispatch, times_);
     add(StepTerm::kCombine, l.combine, times_);
     const double hidden = hidden_s(l);
-    Layer bare = l;
-    bare.experts = {};
-    out_.experts_seen_ms += times_ * (l.experts.s - hidden + hidden_s(bare)) * 1e3;
+    if (prefill_) {
+      Layer bare = l;
+      bare.experts = {};
+      out_.experts_seen_ms = times_ * (l.experts.s - hidden + hidden_s(bare)) * 1e3;
+    }
     if (hidden > 0) {
       add(StepTerm::kHidden, fixed(-hidden, Bound::kNetwork), times_);
       if (trace_ != nullptr) {
         const bool two = s_.overlap == PlanOverlap::kTwoBatch;
         const double share = two ? two_batch_share() : c_.single_batch_overlap;
-        const char* name = !two        ? "single_batch_overlap"
-                           : crosses() ? "two_batch_overlap"
-                                       : "two_batch_overlap_scaleup";
+        const char* name = two ? two_batch_name() : "single_batch_overlap";
         note(StepTerm::kHidden,
              two ? "-share * min(network, compute) of a half batch"
                  : "-share * min(combine, experts/3 + shared)",

@@ -40,6 +40,7 @@ class StepModel {
  private:
   struct Layer {
     Piece attention, other, experts, shared, dispatch, combine;
+    double computing_s() const { return attention.s + other.s + experts.s + shared.s; }
   };
   Piece attention(const Rows& rows);
   Piece attention_core(const Rows& rows);
@@ -65,6 +66,9 @@ class StepModel {
   double hidden_s(const Layer& layer) const;
   bool crosses() const { return group_ > g_.scaleup_domain; }
   double two_batch_share() const;
+  const char* two_batch_name() const {
+    return crosses() ? "two_batch_overlap" : "two_batch_overlap_scaleup";
+  }
   void add_drafts(const Rows& rows);
   void add(StepTerm term, const Piece& piece, double times = 1);
   StepCost finish();

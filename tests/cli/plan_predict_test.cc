@@ -73,11 +73,13 @@ TEST(PlanCommand, CompareExplainsTheDifferencePartByPart) {
 
 // 256 experts on 64 GPUs are 4 on each, 232 in all 58 layers; on 72 GPUs 288 slots are 4 again, so
 // a GPU reads and serves as much, and the replicas change the balance by less than rounding.
+// The prediction of a scenario that the documentation names.
+Json documented(const std::string& name) {
+  return run_json(asked("predict", source_path("docs/scenarios/" + name)));
+}
+
 TEST(PlanCommand, SeventyTwoGpusServeNoMorePerGpuThanSixtyFour) {
-  const auto of = [](const char* name) {
-    return run_json(asked("predict", source_path(std::string("docs/scenarios/") + name)));
-  };
-  const Json narrow = of("r1-ep64.json"), wide = of("r1-ep72.json");
+  const Json narrow = documented("r1-ep64.json"), wide = documented("r1-ep72.json");
   const double one_expert = 3 * 7168.0 * 2048 * 0.5625;
   for (const Json& p : {narrow, wide}) {
     EXPECT_NEAR(p["memory"]["experts_bytes"].get<double>(), 232 * one_expert, 1);
@@ -89,11 +91,8 @@ TEST(PlanCommand, SeventyTwoGpusServeNoMorePerGpuThanSixtyFour) {
 }
 
 TEST(PlanCommand, TheHeadlinesScenariosServeTheSameSpeed) {
-  const auto of = [](const char* name) {
-    return run_json(asked("predict", source_path(std::string("docs/scenarios/") + name)));
-  };
-  const Json narrow = of("r1-ep8-100-tokens-a-user.json"),
-             wide = of("r1-ep32-100-tokens-a-user.json");
+  const Json narrow = documented("r1-ep8-100-tokens-a-user.json"),
+             wide = documented("r1-ep32-100-tokens-a-user.json");
   for (const Json& p : {narrow, wide}) EXPECT_NEAR(p["itl_ms"].get<double>(), 10, 0.05);
   const double gain =
       wide["tokens_per_s_per_gpu"].get<double>() / narrow["tokens_per_s_per_gpu"].get<double>();
