@@ -17,10 +17,7 @@ GenerateSink::GenerateSink(const TextModel& model, const std::vector<Prompt>& pr
       has_text_(model.has_tokenizer()),
       answers_(prompts.size()) {
   if (!has_text_) return;
-  for (Answer& a : answers_) {
-    a.text = std::make_unique<OutputText>(model.tokenizer(), stops);
-    if (!stops.empty()) a.watch = std::make_unique<OutputText>(model.tokenizer(), stops);
-  }
+  for (Answer& a : answers_) a.text = std::make_unique<OutputText>(model.tokenizer(), stops);
 }
 
 void GenerateSink::on_token(int request, int32_t token, float /*logprob*/) {
@@ -81,11 +78,9 @@ void GenerateSink::on_routing(int request, int64_t position, int layer,
                      {weights.begin(), weights.end()}});
 }
 
-bool GenerateSink::should_stop(int request, int32_t token) {
-  Answer& a = answers_[static_cast<size_t>(request)];
-  if (a.watch == nullptr) return false;
-  (void)a.watch->push(token);
-  return a.watch->stopped();
+bool GenerateSink::should_stop(int request, int32_t /*token*/) {
+  const Answer& a = answers_[static_cast<size_t>(request)];
+  return a.text != nullptr && a.text->stopped();
 }
 
 Status GenerateSink::finish() {

@@ -35,7 +35,6 @@ class GenerateSink final : public RunSink {
  private:
   struct Answer {
     std::unique_ptr<OutputText> text;   // shown
-    std::unique_ptr<OutputText> watch;  // for stop texts
     std::string unshown;                // waits until earlier answers are complete
     bool done = false, headed = false;
   };

@@ -9,6 +9,7 @@
 #include "engine/agreement.h"
 #include "engine/rank_engine.h"
 #include "model/sampler.h"
+#include "sched/scheduler.h"
 
 namespace wingspan {
 namespace {
@@ -62,8 +63,37 @@ Status check_request(const ModelConfig& config, const Request& request) {
                                      prompt, request.max_tokens, config.max_positions),
                          "", "shorten the prompt or ask for fewer tokens");
   }
-  return check_sampling({request.sampling.temperature, request.sampling.top_k,
-                         request.sampling.top_p, request.sampling.seed});
+  const SamplingParams& p = request.sampling;
+  for (const auto& [id, bias] : p.logit_bias) {
+    if (id >= 0 && id < config.vocab) continue;
+    return invalid_input(
+        fmt::format("token id {} is outside the vocabulary of {}", id, config.vocab), "logit_bias",
+        "use ids from this model's tokenizer");
+  }
+  if (request.top_logprobs < 0 || request.top_logprobs > kMaxTopLogprobs) {
+    return invalid_input(fmt::format("{} most probable tokens, at most {} are given",
+                                     request.top_logprobs, kMaxTopLogprobs),
+                         "top_logprobs");
+  }
+  if (p.min_tokens < 0) return invalid_input("min_tokens is negative", "min_tokens");
+  SamplingRule rule;
+  rule.temperature = p.temperature;
+  rule.top_k = p.top_k;
+  rule.top_p = p.top_p;
+  rule.min_p = p.min_p;
+  rule.presence_penalty = p.presence_penalty;
+  rule.frequency_penalty = p.frequency_penalty;
+  rule.repetition_penalty = p.repetition_penalty;
+  rule.logit_bias = p.logit_bias;
+  return check_sampling(rule);
+}
+
+Status check_fits(const StepLimits& limits, int64_t prompt_tokens, int64_t max_tokens) {
+  SchedulerLimits l;
+  l.max_positions = limits.max_positions;
+  l.kv_block = static_cast<int>(limits.kv_block);
+  l.kv_blocks_per_rank = limits.kv_blocks_per_rank;
+  return Scheduler::check(l, prompt_tokens, max_tokens);
 }
 
 Expected<std::unique_ptr<Engine>> Engine::create(Group& group,

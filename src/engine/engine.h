@@ -1,5 +1,6 @@
-// One rank of the engine: plans steps, runs them, samples, commits. Every rank runs the same code
-// on the same requests (SPMD); a step's tokens count once every rank has finished the step.
+// One rank of the engine: applies orders, plans steps, runs them, samples, commits. Every rank runs
+// the same code (SPMD); a step's tokens count once every rank has finished the step. The contract
+// of a step is docs/step.md.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +45,7 @@ struct EngineOptions {
   int max_sequences_per_rank = 64;  // running at a time
   int64_t kv_tokens_per_rank = 0;   // positions that the KV blocks of a rank hold
   JoinRows join_rows = JoinRows::kWherePays;
+  bool prefix_cache = true;  // prompts reuse KV blocks of earlier ones; never changes a bit
 };
 
 // Receives what the run makes. Called on rank 0 only, by its thread, between steps; in the order of
@@ -67,9 +69,8 @@ class RunSink {
                                 std::span<const float> /*logits*/) {}
   // After each committed step.
   virtual void on_step(int64_t /*step*/) {}
-  // A further reason to stop, asked on *every* rank's owner thread after a token was sampled (stop
-  // texts): true ends the request with kStop. Thread-safe; state per request; called once for each
-  // token in order.
+  // A further reason to stop (stop texts), asked in Engine::run() after on_token(): true ends the
+  // request with kStop. Tokens that the steps on their way still make are dropped.
   virtual bool should_stop(int /*request*/, int32_t /*token*/) { return false; }
 };
 
@@ -85,6 +86,9 @@ struct Capture {
 struct RunOptions {
   Capture capture;
   int64_t load_window_steps = 0;  // > 0: record expert loads in windows of so many steps
+  // Computes every n-th step twice and compares all that it would commit; 0: never. A difference is
+  // an error (kFailed).
+  int64_t audit_every = 0;
 };
 
 struct RunReport {
@@ -92,6 +96,18 @@ struct RunReport {
   Load load;                           // summed over ranks; one window unless load_window_steps
   StepTimes prefill, decode;           // of this rank; a step with any prompt row counts as prefill
   int64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+// Steps of all ranks together, as long as somebody gives orders.
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  // Collective. One step: applies the orders that the last commit carried, computes, commits.
+  // `source` is asked on rank 0 and ignored elsewhere. The report is valid until the next call.
+  // Errors: a lost peer, ranks that did not do the same step, a failed audit.
+  virtual Expected<const StepReport*> step(OrderSource* source) = 0;
+  // Expert loads so far, complete after the last step; on rank 0.
+  virtual const Load& load() const = 0;
 };
 
 class Engine {
@@ -106,15 +122,27 @@ class Engine {
                                                   LoadProgress* progress);
   virtual ~Engine() = default;
 
-  // Collective: the same requests and options on every rank. May be called again.
+  // Collective, one at a time. `sink` gets the captured rows and on_step, on rank 0; it and the
+  // engine outlive the runner.
+  virtual Expected<std::unique_ptr<StepRunner>> start(const RunOptions& options, RunSink& sink) = 0;
+  // Collective: the same requests and options on every rank. Drives steps until all requests have
+  // ended. May be called again.
   // Errors: a request that is empty, too long, or names ids outside the vocabulary (kInvalidInput);
-  // a lost peer.
-  virtual Expected<RunReport> run(const std::vector<Request>& requests, const RunOptions& options,
-                                  RunSink& sink) = 0;
+  // those of a step.
+  Expected<RunReport> run(const std::vector<Request>& requests, const RunOptions& options,
+                          RunSink& sink);
+  virtual const StepLimits& limits() const = 0;
   virtual int64_t expert_weight_bytes() const = 0;
+
+ protected:
+  virtual Group& group() = 0;
+  virtual const ModelConfig& config() const = 0;
 };
 
-// The checks of run() on one request, for a caller that wants to report them by prompt.
+// The checks of a request by itself: ids, lengths, sampling. Error (kInvalidInput): names the
+// field.
 Status check_request(const ModelConfig& config, const Request& request);
+// Whether a sequence can ever run within the limits of an engine.
+Status check_fits(const StepLimits& limits, int64_t prompt_tokens, int64_t max_tokens);
 
 }  // namespace wingspan

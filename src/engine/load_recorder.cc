@@ -1,6 +1,6 @@
 #include "engine/load_recorder.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "engine/wire.h"
 
@@ -13,17 +13,21 @@ LoadRecorder::LoadRecorder(const ModelConfig& config, int64_t epoch, int64_t win
   load_.experts = config.moe.router.experts;
   counts_.resize(load_.layers.size() * static_cast<size_t>(load_.experts) + 1);
   sums_.resize(counts_.size());
+  step_.resize(counts_.size());
 }
 
+void LoadRecorder::begin_step() { std::fill(step_.begin(), step_.end(), 0); }
+
 void LoadRecorder::count(int moe_index, int64_t rows, int top_k, const int32_t* experts) {
-  int64_t* layer = counts_.data() + static_cast<int64_t>(moe_index) * load_.experts;
+  int64_t* layer = step_.data() + static_cast<int64_t>(moe_index) * load_.experts;
   for (int64_t i = 0; i < rows * top_k; ++i) ++layer[experts[i]];
 }
 
 Status LoadRecorder::end_step(Group& group, Channel* channel, int64_t step, int64_t rows) {
   if (window_.steps == 0) window_.first_step = step;
   ++window_.steps;
-  counts_.back() += rows;
+  step_.back() = rows;
+  for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += step_[i];
   if (window_steps_ == 0 || window_.steps < window_steps_) return {};
   return close_window(group, channel);
 }

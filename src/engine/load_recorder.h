@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "comm/group.h"
@@ -15,7 +16,10 @@ class LoadRecorder {
   // window_steps 0: one window for the whole run.
   LoadRecorder(const ModelConfig& config, int64_t epoch, int64_t window_steps);
 
+  // What is counted from here on belongs to one step; until end_step() it may begin again.
+  void begin_step();
   void count(int moe_index, int64_t rows, int top_k, const int32_t* experts);
+  std::span<const int64_t> step_counts() const { return step_; }
   // After each committed step; every rank calls it with the same step numbers. Ends a window when
   // it is due. Rank 0 holds the sums.
   Status end_step(Group& group, Channel* channel, int64_t step, int64_t rows);
@@ -30,8 +34,8 @@ class LoadRecorder {
   Load load_;
   int64_t epoch_, window_steps_;
   LoadWindow window_;
-  // counts[layers · experts], then the tokens of this rank.
-  std::vector<int64_t> counts_, sums_;
+  // [layers · experts], then the tokens of this rank: of the step at hand, of the window.
+  std::vector<int64_t> step_, counts_, sums_;
 };
 
 }  // namespace wingspan

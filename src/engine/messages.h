@@ -9,8 +9,8 @@
 
 namespace wingspan {
 
-// A draw depends on (seed, position) and on the request's own tokens alone. The rules are applied in
-// the order of docs/sampling.md.
+// A draw depends on (seed, position) and on the request's own tokens alone. The rules are applied
+// in the order of docs/sampling.md.
 struct SamplingParams {
   double temperature = 0;  // 0: greedy, the lowest id wins a tie
   int64_t top_k = 0;       // 0: all
@@ -73,9 +73,11 @@ struct Submit {
 struct Orders {
   std::vector<Submit> add;
   std::vector<RequestId> cancel;  // unknown ids and ids that ended are ignored
-  int64_t prompt_rows = 0;  // rows of prompts a rank may read beside decoding sequences; 0: no limit
-  bool stop = false;        // the step that applies it is the last one; running requests are dropped
-  bool empty() const { return add.empty() && cancel.empty() && !stop && prompt_rows == 0; }
+  // Rows of prompts that a rank may read in a step in which sequences decode; 0: no limit, −1: as
+  // it is.
+  int64_t prompt_rows = -1;
+  bool stop = false;  // the step that applies it is the last one; running requests are dropped
+  bool empty() const { return add.empty() && cancel.empty() && !stop && prompt_rows < 0; }
 };
 
 struct TopLogprob {
@@ -120,8 +122,9 @@ struct StepReport {
   std::vector<RequestId> preempted;
   int64_t running = 0, waiting = 0;  // after the step
   int64_t prompt_rows = 0, decode_rows = 0;
-  std::vector<int64_t> rank_rows;        // by rank
-  int64_t kv_blocks_used = 0, kv_blocks = 0;  // of the group; cached blocks that nobody uses are free
+  std::vector<int64_t> rank_rows;  // by rank
+  int64_t kv_blocks_used = 0,
+          kv_blocks = 0;  // of the group; cached blocks that nobody uses are free
   int64_t cache_queries = 0, cache_hits = 0;  // tokens looked up and found since the start
   int64_t preemptions = 0;                    // since the start
   int64_t epoch = 0;                          // of the placement

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/fpmode.h"
-#include "engine/run_loop.h"
+#include "engine/step_loop.h"
 #include "engine/wire.h"
 
 namespace wingspan {
@@ -19,6 +19,18 @@ ForwardLimits limits_of(const ModelConfig& config, const EngineOptions& options,
   return limits;
 }
 
+StepLimits step_limits(const Group& group, const ModelConfig& config, const EngineOptions& options,
+                       const ForwardLimits& limits) {
+  StepLimits out;
+  out.ranks = group.size();
+  out.max_sequences_per_rank = options.max_sequences_per_rank;
+  out.max_positions = limits.max_positions;
+  out.kv_block = kKvBlock;
+  out.kv_blocks_per_rank = limits.kv_blocks;
+  out.vocab = config.vocab;
+  return out;
+}
+
 }  // namespace
 
 Expected<std::unique_ptr<Engine>> RankEngine::create(
@@ -27,7 +39,7 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
   const ModelConfig& config = host->config;
   const ForwardLimits limits = limits_of(config, options, expert_dtype);
   std::unique_ptr<Exchange> exchange;
-  std::unique_ptr<Channel> load;
+  EngineChannels channels;
   if (!placement.layers.empty()) {
     ExchangeShape shape;
     shape.hidden = config.hidden;
@@ -39,7 +51,7 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
     }
     WS_ASSIGN(exchange, make_exchange(group, shape));
     const size_t counts = placement.layers.size() * static_cast<size_t>(config.moe.router.experts);
-    WS_ASSIGN(load, group.open_channel((counts + 1) * sizeof(int64_t), "load"));
+    WS_ASSIGN(channels.load, group.open_channel((counts + 1) * sizeof(int64_t), "load"));
   }
   std::unique_ptr<HeadExchange> head;
   if (group.size() > 1) {
@@ -52,19 +64,24 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
       (options.join_rows == JoinRows::kWherePays && joining_pays(config))) {
     WS_ASSIGN(joint, JointRows::create(group, joint_shape(config, limits.max_rows)));
   }
-  const auto entries = static_cast<size_t>(limits.max_rows + options.max_sequences_per_rank);
-  WS_ASSIGN(auto commit, group.open_channel(entries * sizeof(CommitEntry), "commit"));
+  const auto rows = static_cast<size_t>(limits.max_rows);
+  WS_ASSIGN(channels.commit,
+            group.open_channel(sizeof(CommitHeader) + rows * sizeof(CommitEntry) + kOrderBytes,
+                               "commit"));
+  WS_ASSIGN(channels.tops,
+            group.open_channel(rows * (sizeof(TopRecord) + kMaxTopLogprobs * sizeof(TopLogprob)),
+                               "tops"));
   return std::unique_ptr<Engine>(
       new RankEngine(group, std::move(host), std::move(placement), std::move(experts), expert_dtype,
                      options, std::move(pool), std::move(exchange), std::move(head),
-                     std::move(joint), std::move(commit), std::move(load)));
+                     std::move(joint), std::move(channels)));
 }
 
 RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Placement placement,
                        RankExperts experts, DType expert_dtype, const EngineOptions& options,
                        std::unique_ptr<Pool> pool, std::unique_ptr<Exchange> exchange,
                        std::unique_ptr<HeadExchange> head, std::unique_ptr<JointRows> joint,
-                       std::unique_ptr<Channel> commit, std::unique_ptr<Channel> load)
+                       EngineChannels channels)
     : group_(group),
       host_(std::move(host)),
       placement_(std::move(placement)),
@@ -75,21 +92,16 @@ RankEngine::RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Plac
       exchange_(std::move(exchange)),
       head_(std::move(head)),
       joint_(std::move(joint)),
-      commit_(std::move(commit)),
-      load_(std::move(load)),
+      channels_(std::move(channels)),
+      step_limits_(step_limits(group, host_->config, options, limits_)),
       ops_(*options.kernels, *pool_, host_->compute),
       forward_(host_->config, *host_->weights, experts_, placement_, group.rank(), exchange_.get(),
                head_.get(), joint_.get(), ops_, limits_, system_clock()),
-      sampler_(host_->config.vocab) {}
+      samplers_(static_cast<size_t>(options.threads), Sampler(host_->config.vocab)) {}
 
-Expected<RunReport> RankEngine::run(const std::vector<Request>& requests, const RunOptions& options,
-                                    RunSink& sink) {
-  const FlushSubnormals mode;
-  for (const Request& r : requests) WS_RETURN_IF_ERROR(check_request(host_->config, r));
-  WS_ASSIGN(auto loop, RunLoop::create(*this, requests, options, sink));
-  auto report = loop->run();
-  if (!report) group_.abort(report.error());
-  return report;
+Expected<std::unique_ptr<StepRunner>> RankEngine::start(const RunOptions& options, RunSink& sink) {
+  WS_ASSIGN(auto loop, StepLoop::create(*this, options, sink));
+  return std::unique_ptr<StepRunner>(std::move(loop));
 }
 
 }  // namespace wingspan

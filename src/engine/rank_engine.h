@@ -2,6 +2,7 @@
 // commit.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -16,6 +17,13 @@
 
 namespace wingspan {
 
+// Opened once, by all ranks in the same order.
+struct EngineChannels {
+  std::unique_ptr<Channel> commit, tops, load;  // load: null without MoE layers
+  std::map<size_t, std::unique_ptr<Channel>>
+      capture;  // by capacity, as runs show rows of more kinds
+};
+
 class RankEngine final : public Engine {
  public:
   // Collective: opens the channels.
@@ -25,20 +33,21 @@ class RankEngine final : public Engine {
                                                   DType expert_dtype, const EngineOptions& options,
                                                   std::unique_ptr<Pool> pool);
 
-  Expected<RunReport> run(const std::vector<Request>& requests, const RunOptions& options,
-                          RunSink& sink) override;
+  Expected<std::unique_ptr<StepRunner>> start(const RunOptions& options, RunSink& sink) override;
+  const StepLimits& limits() const override { return step_limits_; }
   int64_t expert_weight_bytes() const override { return experts_.bytes; }
 
  private:
-  friend class RunLoop;
+  friend class StepLoop;
 
   RankEngine(Group& group, std::shared_ptr<const ModelHost> host, Placement placement,
              RankExperts experts, DType expert_dtype, const EngineOptions& options,
              std::unique_ptr<Pool> pool, std::unique_ptr<Exchange> exchange,
              std::unique_ptr<HeadExchange> head, std::unique_ptr<JointRows> joint,
-             std::unique_ptr<Channel> commit, std::unique_ptr<Channel> load);
+             EngineChannels channels);
 
-  int64_t max_rows() const { return limits_.max_rows; }
+  Group& group() override { return group_; }
+  const ModelConfig& config() const override { return host_->config; }
 
   Group& group_;
   std::shared_ptr<const ModelHost> host_;
@@ -50,11 +59,13 @@ class RankEngine final : public Engine {
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<HeadExchange> head_;  // null in a group of one rank
   std::unique_ptr<JointRows> joint_;    // null where ranks share no memory
-  std::unique_ptr<Channel> commit_, load_;
+  EngineChannels channels_;
+  StepLimits step_limits_;
   OpRunner ops_;
   ForwardPass forward_;
-  Sampler sampler_;
-  int64_t next_step_ = 0;
+  std::vector<Sampler> samplers_;  // one a thread
+  int64_t next_step_ = 0;          // steps that had rows
+  int64_t next_round_ = 0;         // commits
 };
 
 }  // namespace wingspan

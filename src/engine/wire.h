@@ -13,16 +13,39 @@
 
 namespace wingspan {
 
-// One entry of a commit message. A token's entry is sent by the rank that owns its sequence.
+// A commit message begins with this: the step guard. Ranks whose headers differ have not done the
+// same step, and stop.
+struct CommitHeader {
+  int64_t round = 0;    // commits so far
+  int64_t epoch = 0;    // of the placement
+  uint64_t plan = 0;    // StepPlan::hash
+  uint64_t orders = 0;  // chained hash of all orders applied so far
+  int32_t entries = 0;
+  int32_t order_bytes = 0;  // behind the entries; of rank 0 only
+  int32_t more_orders = 0;  // 1: these orders go on in the next commit
+  int32_t padding = 0;
+};
+
+// One row's result, sent by the rank that owns its sequence.
 struct CommitEntry {
-  enum Kind : int32_t { kToken, kPromptLogprob };
-  int32_t kind = kToken;
-  int32_t request = 0;
+  enum Kind : int32_t { kNone, kToken, kPromptToken };
+  int32_t kind = kNone;
+  int32_t slot = 0;  // of the scheduler
   int32_t token = 0;
   float logprob = 0;
   int32_t finish = 0;    // FinishReason, with kToken
-  int32_t position = 0;  // of the token that the log probability belongs to
+  int32_t position = 0;  // of the token
+  uint64_t hash = 0;     // of the row of logits, if it is wanted
 };
+
+// Most probable tokens beside an entry, for rank 0 only: `count` TopLogprob follow.
+struct TopRecord {
+  int32_t entry = 0;  // index among the rank's entries
+  int32_t count = 0;
+};
+
+// Order bytes of one commit; longer orders take several.
+inline constexpr size_t kOrderBytes = size_t{32} << 10;
 
 // Trivially copyable records back to back.
 template <class T>

@@ -94,8 +94,6 @@ Status ForwardPass::run(int64_t step_number, const StepInput& step, StepTap& tap
     }
     if (tap.wants_layers()) tap.on_layer(layer, hidden_.as<float>());
   }
-  WS_RETURN_IF_ERROR(head(step_number, step, tap));
-  lap(times_.head_ns);
   return {};
 }
 
@@ -210,38 +208,37 @@ Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const Ste
   return {};
 }
 
-Status ForwardPass::head(int64_t step_number, const StepInput& step, StepTap& tap) {
-  const auto count = static_cast<int64_t>(step.logit_rows.size());
+int64_t ForwardPass::head_rounds(const StepInput& step) const {
+  if (head_exchange_ != nullptr) return step.head_rounds;
+  return (static_cast<int64_t>(step.logit_rows.size()) + head_rows_ - 1) / head_rows_;
+}
+
+Expected<HeadRows> ForwardPass::head(int64_t step_number, const StepInput& step, int64_t round) {
+  mark_ns_ = clock_.now_ns();
   auto* gathered = normed_.as<float>();
-  const int64_t rounds =
-      head_exchange_ != nullptr ? step.head_rounds : (count + head_rows_ - 1) / head_rows_;
-  for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t begin = round * head_rows_;
-    const int64_t rows = std::clamp<int64_t>(count - begin, 0, head_rows_);
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t row = step.logit_rows[static_cast<size_t>(begin + i)];
-      std::memcpy(gathered + i * config_.hidden, hidden_.as<float>() + row * config_.hidden,
-                  floats(config_.hidden));
-    }
-    ops_.rms_norm(gathered, config_.hidden, weights_.final_norm, config_.rms_eps, gathered,
-                  config_.hidden, rows);
-    const Rows x =
-        ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden, packed_);
-    if (head_exchange_ != nullptr) {
-      WS_RETURN_IF_ERROR(head_over_group(step_number, x));
-    } else {
-      const std::array logits = {
-          Product{&weights_.head, nullptr, logits_.as<float>(), config_.vocab}};
-      ops_.multiply(x, logits);
-    }
-    summarize_logits(rows);
-    for (int64_t i = 0; i < rows; ++i) {
-      WS_RETURN_IF_ERROR(tap.on_logits(
-          begin + i, {logits_.as<float>() + i * config_.vocab, static_cast<size_t>(config_.vocab)},
-          summaries_[static_cast<size_t>(i)]));
-    }
+  const int64_t begin = round * head_rows_;
+  const auto count = static_cast<int64_t>(step.logit_rows.size());
+  const int64_t rows = std::clamp<int64_t>(count - begin, 0, head_rows_);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t row = step.logit_rows[static_cast<size_t>(begin + i)];
+    std::memcpy(gathered + i * config_.hidden, hidden_.as<float>() + row * config_.hidden,
+                floats(config_.hidden));
   }
-  return {};
+  ops_.rms_norm(gathered, config_.hidden, weights_.final_norm, config_.rms_eps, gathered,
+                config_.hidden, rows);
+  const Rows x =
+      ops_.pack(weights_.head.dtype, gathered, config_.hidden, rows, config_.hidden, packed_);
+  if (head_exchange_ != nullptr) {
+    WS_RETURN_IF_ERROR(head_over_group(step_number, x));
+  } else {
+    const std::array logits = {
+        Product{&weights_.head, nullptr, logits_.as<float>(), config_.vocab}};
+    ops_.multiply(x, logits);
+  }
+  summarize_logits(rows);
+  lap(times_.head_ns);
+  return HeadRows{begin, rows, config_.vocab, logits_.as<float>(),
+                  std::span(summaries_).first(static_cast<size_t>(rows))};
 }
 
 // Logits of this rank's rows, by way of all ranks, each with its columns of all rows.

@@ -43,8 +43,12 @@ class ForwardPass {
               JointRows* joint, const OpRunner& ops, const ForwardLimits& limits,
               const Clock& clock);
 
-  // Runs one step. A rank without rows passes an empty one: it still takes part in every exchange.
+  // Runs the layers of one step. A rank without rows passes an empty one: it still takes part in
+  // every exchange. A step may be run again: its rows write the same KV.
   Status run(int64_t step_number, const StepInput& step, StepTap& tap);
+  // Afterwards the head, in rounds that every rank makes alike.
+  int64_t head_rounds(const StepInput& step) const;
+  Expected<HeadRows> head(int64_t step_number, const StepInput& step, int64_t round);
 
   const ForwardTimes& times() const { return times_; }
 
@@ -55,7 +59,6 @@ class ForwardPass {
   Status moe(int64_t step_number, int layer, int moe_index, const StepInput& step, StepTap& tap);
   Status route(const MoeWeights& w, int64_t rows);
   void add(const float* x, int64_t rows);
-  Status head(int64_t step_number, const StepInput& step, StepTap& tap);
   Status head_over_group(int64_t step_number, const Rows& x);
   void summarize_logits(int64_t rows);
   // Adds the time since the last call to `part`.

@@ -35,15 +35,23 @@ struct StepInput {
 class StepTap {
  public:
   virtual ~StepTap() = default;
-  // Logits of logit_rows[index]: [vocab], valid during the call.
-  virtual Status on_logits(int64_t index, std::span<const float> logits,
-                           const LogitSummary& summary) = 0;
   // After a decoder layer: [rows][hidden]; only if wants_layers().
   virtual bool wants_layers() const { return false; }
   virtual void on_layer(int /*layer*/, const float* /*hidden*/) {}
   // The m-th MoE layer's choices: experts, weights [rows][top_k]; logits [rows][experts].
   virtual void on_routing(int /*moe_index*/, int64_t /*rows*/, const int32_t* /*experts*/,
                           const float* /*weights*/, const float* /*logits*/) {}
+};
+
+// Logits of logit_rows[first] and the rows behind it, valid until the next round of the head.
+struct HeadRows {
+  int64_t first = 0, rows = 0;
+  int64_t vocab = 0;
+  const float* logits = nullptr;  // [rows][vocab]
+  std::span<const LogitSummary> summaries;
+  std::span<const float> row(int64_t i) const {
+    return {logits + i * vocab, static_cast<size_t>(vocab)};
+  }
 };
 
 }  // namespace wingspan

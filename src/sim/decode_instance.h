@@ -33,10 +33,9 @@ class DecodeInstance {
  private:
   struct Sequence {
     int request = 0;
-    int64_t positions_before = 0;  // of the scheduler, when the first token is made
-    int64_t steps = 0;             // that bring all its tokens
-    double prompt = 0;             // real context then
-    bool read = false;             // the prompt costs no time here
+    int64_t prompt = 0, output = 0;  // tokens
+    int64_t made = 0;                // of the output
+    bool handed_over = false;        // its KV came with it
   };
   struct Held {
     int request = 0;
@@ -44,17 +43,20 @@ class DecodeInstance {
   };
   int held() const { return static_cast<int>(held_.size() - next_held_); }
   void submit(int request, const SimRequest& shape, bool read);
-  int64_t steps_for(int64_t tokens);
-  // Looks at every row of the plan once: how long it takes, what it will have finished.
-  double look_at_plan();
+  // How long the plan's step takes.
+  double step_seconds(const StepPlan& plan) const;
+  // Tokens of one sequence in one step, at most 1 + drafts.
+  int64_t accepted(int drafts);
 
   const DecodePool& pool_;
   bool stepping_ = false;
   Rng rng_;
   Scheduler scheduler_;
-  StepPlan plan_;
-  std::vector<Sequence> sequences_;  // by the scheduler's index
-  std::vector<Held> held_;           // wait for a step at which prompts are read
+  const StepPlan* plan_ = nullptr;
+  std::vector<Sequence> sequences_;  // by the scheduler's id
+  uint64_t bits_ = 0;                // drawn, not yet used
+  int draws_ = 0;
+  std::vector<Held> held_;  // wait for a step at which prompts are read
   size_t next_held_ = 0;
   int64_t step_ = 0;
   Finished finished_;

@@ -35,6 +35,7 @@ struct DecodePool {
   // that ranks read them together, ≥ 1.
   PromptTime prompt_time;
   int prefill_wait_steps = 1;
+  int64_t prefill_chunk = 0;  // tokens of one prompt in a step; 0: whole prompts
 };
 
 struct SimDeployment {

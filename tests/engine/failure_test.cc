@@ -126,7 +126,7 @@ TEST(EngineFailure, BadRequestsAreRefused) {
   EXPECT_NE(refused(r).find("positions"), std::string::npos);
   r.max_tokens = 1;
   r.sampling.top_p = 0;
-  EXPECT_NE(refused(r).find("top-p"), std::string::npos);
+  EXPECT_NE(refused(r).find("top_p"), std::string::npos);
   r.sampling.top_p = 1;
   r.sampling.temperature = -1;
   EXPECT_NE(refused(r).find("temperature"), std::string::npos);
