@@ -381,7 +381,7 @@ void Connection::answered() {
   log(true, false);
   if (exchange_ != nullptr) core_.add_answering(-1);
   exchange_.reset();
-  if (close_after_ || (core_.draining && !skipping_)) return linger();
+  if (close_after_) return linger();
   if (skipping_) {
     set_phase(Phase::kBody, core_.options.body_s);
   } else {

@@ -111,7 +111,6 @@ void Exchange::begin_stream_locked() {
   if (std::exchange(header_sent_, true)) return;
   output_.status = 200;
   output_.bytes += stream_header(request_id_, framing_);
-  output_.close = !framing_.keep_alive || framing_.http_1_0;
 }
 
 void Exchange::events(const std::vector<std::string>& data) {
@@ -135,6 +134,7 @@ void Exchange::end_stream() {
     append_stream_end(output_.bytes, !framing_.http_1_0);
     waiting_bytes_ += output_.bytes.size() - before;
     output_.complete = true;
+    output_.close = !framing_.keep_alive || framing_.http_1_0;
   }
   notify(lock);
 }

@@ -1,0 +1,502 @@
+// The port between the server and the engine: single rules, then random traffic against a model.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "base/rng.h"
+#include "serve/engine_port.h"
+#include "serve/health.h"
+#include "support/rounds.h"
+
+namespace wingspan::serve {
+namespace {
+
+class ManualClock final : public Clock {
+ public:
+  int64_t now_ns() const override { return now_.load(); }
+  void advance(double by_s) { now_ += static_cast<int64_t>(by_s * 1e9); }
+
+ private:
+  std::atomic<int64_t> now_{1'000'000'000};
+};
+
+// Writes down what it is told, and checks the order that every listener relies on.
+class Recorder final : public RequestListener {
+ public:
+  void on_start(const StartEvent& event) override {
+    EXPECT_FALSE(ended);
+    ++starts;
+    rank = event.rank;
+  }
+  void on_preempted() override { ++preemptions; }
+  void on_token(const TokenEvent& event) override {
+    EXPECT_FALSE(ended) << "a token after the end";
+    EXPECT_TRUE(tokens.empty() || tokens.back() < event.position) << "ascending positions";
+    tokens.push_back(event.position);
+    unwritten = true;
+    if (call) call();
+  }
+  void on_end(FinishReason finish, const std::string& text) override {
+    EXPECT_FALSE(ended) << "a second end";
+    ended = true;
+    reason = finish;
+    what = text;
+    unwritten = true;
+  }
+  void on_step_end() override {
+    unwritten = false;
+    ++step_ends;
+  }
+  std::function<void()> call;
+  int starts = 0, preemptions = 0, step_ends = 0, rank = -1;
+  std::vector<int64_t> tokens;
+  bool ended = false, unwritten = false;
+  FinishReason reason = FinishReason::kNone;
+  std::string what;
+};
+
+Request asked(int64_t max_tokens, std::vector<int32_t> prompt = {1}) {
+  Request request;
+  request.prompt = std::move(prompt);
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+struct Fixture {
+  explicit Fixture(const PortLimits& limits = {})
+      : port(
+            limits, [this] { ++wakes; }, clock) {}
+  RequestId submit(const std::shared_ptr<Recorder>& listener) {
+    const auto id = port.submit(asked(4, {1, 2}), listener);
+    EXPECT_TRUE(id) << id.error().message();
+    return id.value_or(0);
+  }
+  Orders next() {
+    Orders orders;
+    port.next(orders, false);
+    return orders;
+  }
+  void report(StepReport report) {
+    report.step = ++step;
+    port.on_report(std::move(report));
+  }
+  ManualClock clock;
+  std::atomic<int> wakes{0};
+  int64_t step = 0;
+  EnginePort port;
+};
+
+StepReport tokens_of(std::vector<TokenEvent> tokens) {
+  StepReport report;
+  report.tokens = std::move(tokens);
+  return report;
+}
+
+TokenEvent token(RequestId id, int64_t position, FinishReason finish = FinishReason::kNone) {
+  TokenEvent event;
+  event.id = id;
+  event.position = position;
+  event.finish = finish;
+  return event;
+}
+
+TEST(EnginePort, ARequestFromSubmissionToItsEnd) {
+  Fixture f;
+  const auto a = std::make_shared<Recorder>();
+  const RequestId id = f.submit(a);
+  EXPECT_FALSE(f.port.idle());
+  EXPECT_EQ(f.port.snapshot().waiting, 1);
+  const Orders orders = f.next();
+  ASSERT_EQ(orders.add.size(), 1U);
+  EXPECT_EQ(orders.add[0].id, id);
+  EXPECT_EQ(orders.add[0].request.prompt, (std::vector<int32_t>{1, 2}));
+  EXPECT_TRUE(f.next().empty()) << "ordered once";
+
+  StepReport first = tokens_of({token(id, 2)});
+  first.started.push_back({id, 0, 3});
+  f.report(std::move(first));
+  EXPECT_EQ(f.port.snapshot().waiting, 0);
+  EXPECT_EQ(f.port.snapshot().running, 1);
+  StepReport second;
+  second.preempted.push_back(id);
+  f.report(std::move(second));
+  EXPECT_EQ(f.wakes, 1) << "one wake-up until drain() runs";
+  EXPECT_EQ(a->tokens.size(), 0U);
+  f.port.drain();
+  EXPECT_EQ(a->starts, 1);
+  EXPECT_EQ(a->rank, 3);
+  EXPECT_EQ(a->preemptions, 1);
+  EXPECT_EQ(a->tokens, std::vector<int64_t>{2});
+  EXPECT_EQ(a->step_ends, 2);
+  f.report(tokens_of({token(id, 3), token(id, 4, FinishReason::kLength)}));
+  EXPECT_EQ(f.wakes, 2);
+  EXPECT_EQ(f.port.snapshot().running, 0);
+  EXPECT_FALSE(f.port.idle()) << "events wait";
+  f.port.drain();
+  EXPECT_TRUE(a->ended);
+  EXPECT_EQ(a->reason, FinishReason::kLength);
+  EXPECT_FALSE(a->unwritten);
+  EXPECT_EQ(a->step_ends, 3);
+  EXPECT_TRUE(f.port.idle());
+  EXPECT_EQ(a.use_count(), 1) << "nothing is left behind";
+}
+
+TEST(EnginePort, EndsWithoutATokenCarryTheirReason) {
+  Fixture f;
+  const auto a = std::make_shared<Recorder>();
+  const RequestId id = f.submit(a);
+  f.next();
+  StepReport report;
+  report.ended.push_back({id, FinishReason::kNotFinite, "layer 3"});
+  f.report(std::move(report));
+  f.port.drain();
+  EXPECT_EQ(a->reason, FinishReason::kNotFinite);
+  EXPECT_EQ(a->what, "layer 3");
+  EXPECT_EQ(f.port.snapshot().waiting, 0);
+}
+
+TEST(EnginePort, TheQueueHasABoundAndTakesAllOrNone) {
+  PortLimits limits;
+  limits.max_waiting = 3;
+  Fixture f(limits);
+  const auto a = std::make_shared<Recorder>();
+  const RequestId first = f.submit(a);
+  f.submit(a);
+  std::vector<std::pair<Request, std::shared_ptr<RequestListener>>> two(2, {asked(1), a});
+  const auto refused = f.port.submit_all(two);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kInvalidInput);
+  EXPECT_NE(refused.error().message().find("try again"), std::string::npos);
+  EXPECT_FALSE(f.port.full());
+  f.submit(a);
+  EXPECT_TRUE(f.port.full());
+  EXPECT_EQ(f.next().add.size(), 3U);
+  EXPECT_FALSE(f.port.submit(asked(1), a)) << "the engine's queue counts";
+  StepReport report;
+  report.started.push_back({first, 0, 0});
+  f.report(std::move(report));
+  EXPECT_TRUE(f.port.submit(asked(1), a));
+}
+
+TEST(EnginePort, CancellingBeforeAndAfterTheOrder) {
+  Fixture f;
+  const auto early = std::make_shared<Recorder>(), late = std::make_shared<Recorder>();
+  const RequestId early_id = f.submit(early);
+  f.port.cancel(early_id);
+  EXPECT_FALSE(early->ended) << "not called from cancel()";
+  EXPECT_TRUE(f.next().empty()) << "the engine never hears of it";
+  const RequestId late_id = f.submit(late);
+  f.next();
+  StepReport started = tokens_of({token(late_id, 2)});
+  started.started.push_back({late_id, 0, 0});
+  f.report(std::move(started));
+  f.port.cancel(late_id);
+  f.port.cancel(late_id);
+  EXPECT_EQ(f.port.snapshot().running, 0);
+  EXPECT_EQ(f.next().cancel, std::vector<RequestId>{late_id});
+  EXPECT_TRUE(f.next().empty());
+  // The engine answers, and had made a last token.
+  StepReport ended = tokens_of({token(late_id, 3)});
+  ended.ended.push_back({late_id, FinishReason::kCancelled, ""});
+  f.report(std::move(ended));
+  f.port.drain();
+  for (const auto* each : {&early, &late}) {
+    const std::shared_ptr<Recorder>& one = *each;
+    EXPECT_TRUE(one->ended);
+    EXPECT_EQ(one->reason, FinishReason::kCancelled);
+    EXPECT_TRUE(one->tokens.empty());
+    EXPECT_FALSE(one->unwritten);
+    EXPECT_EQ(one.use_count(), 1);
+  }
+  f.port.cancel(12345);
+  EXPECT_TRUE(f.port.idle());
+}
+
+TEST(EnginePort, AListenerMayCancelItselfInTheMiddleOfAStep) {
+  Fixture f;
+  const auto a = std::make_shared<Recorder>();
+  const RequestId id = f.submit(a);
+  f.next();
+  a->call = [&] { f.port.cancel(id); };
+  f.report(tokens_of({token(id, 2), token(id, 3)}));
+  f.port.drain();
+  EXPECT_EQ(a->tokens, std::vector<int64_t>{2});
+  EXPECT_EQ(a->step_ends, 1) << "what it had is written";
+  f.port.drain();
+  EXPECT_TRUE(a->ended);
+  EXPECT_EQ(f.next().cancel, std::vector<RequestId>{id});
+}
+
+TEST(EnginePort, WaitingHasATime) {
+  PortLimits limits;
+  limits.queue_timeout_s = 10;
+  Fixture f(limits);
+  const auto runs = std::make_shared<Recorder>(), ordered = std::make_shared<Recorder>(),
+             young = std::make_shared<Recorder>();
+  const RequestId running = f.submit(runs), waiting = f.submit(ordered);
+  f.next();
+  StepReport report;
+  report.started.push_back({running, 0, 0});
+  f.report(std::move(report));
+  f.clock.advance(5);
+  f.submit(young);
+  f.clock.advance(4.9);
+  EXPECT_TRUE(f.next().cancel.empty());
+  f.clock.advance(0.2);
+  EXPECT_EQ(f.next().cancel, std::vector<RequestId>{waiting});
+  f.port.drain();
+  EXPECT_TRUE(ordered->ended);
+  EXPECT_EQ(ordered->reason, FinishReason::kCancelled);
+  EXPECT_NE(ordered->what.find("longer than 10 s"), std::string::npos) << ordered->what;
+  EXPECT_FALSE(runs->ended);
+  EXPECT_FALSE(young->ended);
+  EXPECT_EQ(f.port.snapshot().waiting, 1);
+}
+
+TEST(EnginePort, FailureEndsEverythingAfterWhatWasMade) {
+  Fixture f;
+  const auto a = std::make_shared<Recorder>(), b = std::make_shared<Recorder>(),
+             c = std::make_shared<Recorder>();
+  const RequestId id = f.submit(a), done = f.submit(c);
+  f.next();
+  f.submit(b);
+  f.report(tokens_of({token(id, 2), token(done, 2, FinishReason::kStop)}));
+  f.port.on_failure("rank 2 is lost");
+  f.port.on_failure("again");
+  f.port.drain();
+  EXPECT_EQ(a->tokens, std::vector<int64_t>{2});
+  for (const auto& one : {a, b}) {
+    EXPECT_TRUE(one->ended);
+    EXPECT_EQ(one->reason, FinishReason::kNone);
+    EXPECT_EQ(one->what, "rank 2 is lost");
+  }
+  EXPECT_EQ(c->reason, FinishReason::kStop);
+  const auto refused = f.port.submit(asked(1), a);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kFailed);
+  EXPECT_TRUE(f.port.snapshot().failed);
+  EXPECT_EQ(f.port.snapshot().failure, "rank 2 is lost");
+  EXPECT_EQ(f.port.snapshot().waiting, 0);
+  EXPECT_EQ(f.port.snapshot().running, 0);
+  EXPECT_TRUE(f.port.idle());
+  EXPECT_EQ(b.use_count(), 1);
+}
+
+TEST(EnginePort, DrainAndStop) {
+  Fixture f;
+  const auto a = std::make_shared<Recorder>();
+  f.submit(a);
+  f.port.drain_begin();
+  EXPECT_FALSE(f.port.submit(asked(1), a));
+  EXPECT_FALSE(f.next().stop);
+  f.port.stop();
+  EXPECT_TRUE(f.next().stop);
+  StepReport last;
+  last.last = true;
+  f.report(std::move(last));
+  f.port.drain();
+  EXPECT_TRUE(a->ended);
+  EXPECT_EQ(a->reason, FinishReason::kCancelled);
+  EXPECT_TRUE(f.port.snapshot().stopped);
+  EXPECT_TRUE(f.port.idle());
+}
+
+TEST(EnginePort, AnIdleEngineIsWokenByARequest) {
+  Fixture f;
+  std::thread engine([&] {
+    Orders orders;
+    const int64_t begin_ns = system_clock().now_ns();
+    while (orders.add.empty()) f.port.next(orders, true);
+    EXPECT_LT(seconds(begin_ns, system_clock().now_ns()), 30);
+    Orders none;
+    f.port.next(none, true);  // comes back within about a second
+    EXPECT_TRUE(none.empty());
+  });
+  f.submit(std::make_shared<Recorder>());
+  engine.join();
+}
+
+TEST(EnginePort, TheEngineWaitsForATextThreadThatIsTooFarBehind) {
+  PortLimits limits;
+  limits.max_reports = 3;
+  Fixture f(limits);
+  std::atomic<int> reported{0};
+  std::vector<int64_t> seen;
+  f.port.observe([&](const StepReport& report) { seen.push_back(report.step); });
+  std::thread engine([&] {
+    for (int i = 0; i < 10; ++i) {
+      f.report({});
+      ++reported;
+    }
+  });
+  while (seen.size() < 10) {
+    EXPECT_LE(reported - static_cast<int>(seen.size()), 3);
+    f.port.drain();
+    std::this_thread::yield();
+  }
+  engine.join();
+  EXPECT_EQ(seen, (std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
+}
+
+TEST(EngineHealth, FollowsTheSteps) {
+  EnginePort::Snapshot snapshot;
+  EXPECT_FALSE(engine_health(snapshot, 5, 30).ready);
+  snapshot.last_step_ns = 1'000'000'000;
+  EXPECT_TRUE(engine_health(snapshot, 30'000'000'000, 30).ready);
+  const Health old = engine_health(snapshot, 40'000'000'000, 30);
+  EXPECT_FALSE(old.ready);
+  EXPECT_NE(old.why.find("39.0 s"), std::string::npos) << old.why;
+  snapshot.draining = true;
+  EXPECT_FALSE(engine_health(snapshot, 1'000'000'000, 30).ready);
+  snapshot.failed = true;
+  snapshot.failure = "rank 1 is lost";
+  EXPECT_NE(engine_health(snapshot, 0, 30).why.find("rank 1 is lost"), std::string::npos);
+}
+
+// What is known of one request in the random test.
+struct Tracked {
+  std::shared_ptr<Recorder> listener;
+  int64_t produced = 0;  // tokens that the fake engine made before it was told to stop
+  int64_t wanted = 0;
+  bool cancelled = false;
+};
+
+// An engine that runs a few requests at a time, one token a step, sometimes preempting.
+class FakeEngine {
+ public:
+  FakeEngine(EnginePort& port, uint64_t seed) : port_(port), rng_(seed) {}
+  // False after the last step.
+  bool step() {
+    Orders orders;
+    port_.next(orders, running_.empty() && waiting_.empty());
+    for (Submit& add : orders.add) {
+      EXPECT_TRUE(ids_.insert(add.id).second) << "an id used twice";
+      waiting_.push_back(std::move(add));
+    }
+    StepReport report;
+    report.step = ++steps_;
+    for (const RequestId id : orders.cancel) cancel(id, report);
+    while (running_.size() < 4 && !waiting_.empty()) {
+      Submit& front = waiting_.front();
+      report.started.push_back({front.id, 0, 0});
+      running_[front.id] = {front.request.max_tokens, 0};
+      waiting_.erase(waiting_.begin());
+    }
+    for (auto it = running_.begin(); it != running_.end();) {
+      auto& [left, position] = it->second;
+      if (rng_.below(10) == 0) report.preempted.push_back(it->first);
+      const bool last = --left == 0;
+      report.tokens.push_back(
+          token(it->first, position++, last ? FinishReason::kLength : FinishReason::kNone));
+      it = last ? running_.erase(it) : std::next(it);
+    }
+    report.last = orders.stop;
+    port_.on_report(std::move(report));
+    return !orders.stop;
+  }
+
+ private:
+  void cancel(RequestId id, StepReport& report) {
+    const bool was = running_.erase(id) > 0 ||
+                     std::erase_if(waiting_, [id](const Submit& s) { return s.id == id; }) > 0;
+    if (was) report.ended.push_back({id, FinishReason::kCancelled, ""});
+  }
+  EnginePort& port_;
+  Rng rng_;
+  int64_t steps_ = 0;
+  std::vector<Submit> waiting_;
+  std::map<RequestId, std::pair<int64_t, int64_t>> running_;
+  std::set<RequestId> ids_;
+};
+
+// Three threads: the engine, the text thread, and one that submits and cancels. Afterwards each
+// request that was not cancelled has all of its tokens, each that was a prefix of them, and every
+// one has exactly one end.
+TEST(EnginePort, RandomTrafficKeepsEveryPromise) {
+  for (int round = 0; round < test::rounds(30); ++round) {
+    const auto seed = static_cast<uint64_t>(round) + 1000;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Rng rng(seed);
+    PortLimits limits;
+    limits.max_waiting = 1 + static_cast<int64_t>(rng.below(20));
+    limits.max_reports = 1 + static_cast<int64_t>(rng.below(5));
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool woken = false, end = false;
+    EnginePort port(limits, [&] {
+      const std::lock_guard lock(mutex);
+      woken = true;
+      wake.notify_one();
+    });
+    std::thread text([&] {
+      for (std::unique_lock lock(mutex); !end;) {
+        wake.wait(lock, [&] { return woken || end; });
+        woken = false;
+        lock.unlock();
+        port.drain();
+        lock.lock();
+      }
+    });
+    std::thread engine([&] {
+      FakeEngine fake(port, seed);
+      while (fake.step()) continue;
+    });
+    std::map<RequestId, Tracked> all;
+    int refused = 0;
+    for (int i = 0; i < 200; ++i) {
+      Tracked one;
+      one.listener = std::make_shared<Recorder>();
+      one.wanted = 1 + static_cast<int64_t>(rng.below(8));
+      const auto id = port.submit(asked(one.wanted), one.listener);
+      refused += !id;
+      if (!id) {
+        std::this_thread::yield();
+        continue;
+      }
+      all.emplace(*id, one);
+      if (rng.below(4) == 0) {
+        const auto victim = std::next(all.begin(), static_cast<int64_t>(rng.below(all.size())));
+        victim->second.cancelled = true;
+        port.cancel(victim->first);
+      }
+      EXPECT_LE(port.snapshot().waiting, limits.max_waiting);
+    }
+    while (!port.idle()) std::this_thread::yield();
+    port.stop();
+    engine.join();
+    {
+      const std::lock_guard lock(mutex);
+      end = true;
+      wake.notify_one();
+    }
+    text.join();
+    port.drain();
+    for (const auto& [id, one] : all) {
+      const Recorder& seen = *one.listener;
+      ASSERT_TRUE(seen.ended) << id;
+      EXPECT_FALSE(seen.unwritten);
+      EXPECT_LE(seen.starts, 1);
+      for (size_t k = 0; k < seen.tokens.size(); ++k) {
+        EXPECT_EQ(seen.tokens[k], static_cast<int64_t>(k));
+      }
+      const auto made = static_cast<int64_t>(seen.tokens.size());
+      if (seen.reason == FinishReason::kLength) {
+        EXPECT_EQ(made, one.wanted);
+      } else {
+        EXPECT_TRUE(one.cancelled && seen.reason == FinishReason::kCancelled);
+        EXPECT_LE(made, one.wanted);
+      }
+      EXPECT_EQ(one.listener.use_count(), 1) << "the port keeps nothing";
+    }
+    const EnginePort::Snapshot after = port.snapshot();
+    EXPECT_EQ(after.waiting, 0);
+    EXPECT_EQ(after.running, 0);
+    EXPECT_GT(all.size(), 0U);
+    EXPECT_EQ(static_cast<int>(all.size()) + refused, 200);
+  }
+}
+
+}  // namespace
+}  // namespace wingspan::serve
