@@ -32,6 +32,7 @@ seed() {
     eplb_torch*) pattern='*.pt' ;;
     eplb_yaml*) pattern='*.yaml' ;;
     eplb_json*) pattern='*.json*' ;;
+    http_request*) pattern='*.http' ;;
     *) pattern='*.json' ;;
   esac
   case $1 in
