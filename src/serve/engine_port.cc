@@ -49,14 +49,14 @@ Expected<std::vector<RequestId>> EnginePort::submit_all(
   {
     const std::lock_guard lock(mutex_);
     WS_RETURN_IF_ERROR(check_admission(requests.size()));
-    for (auto& [request, listener] : requests) {
-      WS_CHECK(listener != nullptr);
+    for (auto& entry : requests) {
+      WS_CHECK(entry.second != nullptr);
       auto open = std::make_shared<Open>();
       open->id = next_id_++;
-      open->listener = std::move(listener);
+      open->listener = std::move(entry.second);
       open->submitted_ns = now_ns;
       ids.push_back(open->id);
-      orders_.add.push_back({open->id, std::move(request)});
+      orders_.add.push_back({open->id, std::move(entry.first)});
       waiting_.emplace(now_ns, open->id);
       open_.emplace(open->id, std::move(open));
     }

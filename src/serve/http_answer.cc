@@ -43,13 +43,12 @@ OrderedJson error_object(int status, const std::string& message, const std::stri
                          const std::string& type) {
   std::string_view kind = type;
   if (kind.empty()) {
-    kind = status == 401   ? "authentication_error"
-           : status == 404 ? "not_found_error"
-           : status == 429 ? "rate_limit_error"
-           : status < 500 || status == 501 || status == 505
-               ? "invalid_request_error"
-           : status == 503 ? "service_unavailable_error"
-                           : "internal_server_error";
+    kind = status == 401                                    ? "authentication_error"
+           : status == 404                                  ? "not_found_error"
+           : status == 429                                  ? "rate_limit_error"
+           : status < 500 || status == 501 || status == 505 ? "invalid_request_error"
+           : status == 503                                  ? "service_unavailable_error"
+                                                            : "internal_server_error";
   }
   OrderedJson error;
   error["message"] = message;

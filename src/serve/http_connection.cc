@@ -195,7 +195,7 @@ void Connection::on_head() {
   received_ns_ = core_.now_ns();
   request_id_ = head.request_id.empty() ? core_.new_request_id() : head.request_id;
   route_ = core_.find_route(head.method, head.path);
-  if (auto response = refuse(head)) return refused(*std::move(response));
+  if (const auto response = refuse(head)) return refused(*response);
   if (!has_body_by_method(head.method)) reader_.limit_body(kSmallBody);
   set_phase(Phase::kBody, core_.options.body_s);
   if (head.expect_continue && (head.chunked || head.length > 0)) {
@@ -206,15 +206,15 @@ void Connection::on_head() {
 
 // Answers at once. A short body is then skipped; a long one, or one that waits for "100 Continue",
 // costs the connection.
-void Connection::refused(HttpResponse response) {
+void Connection::refused(const HttpResponse& response) {
   const RequestHead& head = reader_.head();
   if (head.chunked || head.length > kSmallBody || head.expect_continue) {
-    return answer_now(std::move(response));
+    return answer_now(response);
   }
   skipping_ = true;
   reader_.drop_body();
   open_exchange();
-  exchange_->reply(std::move(response));
+  exchange_->reply(response);
 }
 
 // The answer to a request that gets no further than its header, if there is one.
@@ -279,7 +279,7 @@ std::optional<HttpResponse> Connection::refuse_for_load() {
 }
 
 // Answers what can't be handled, without an exchange; the connection ends with it.
-void Connection::answer_now(HttpResponse response) {
+void Connection::answer_now(const HttpResponse& response) {
   const RequestHead& head = reader_.head();
   if (request_id_.empty()) request_id_ = core_.new_request_id();
   if (received_ns_ == 0) received_ns_ = core_.now_ns();

@@ -104,9 +104,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<HttpResponse> refuse(const RequestHead& head);
   std::optional<HttpResponse> refuse_for_load();
   bool hold_body();  // false: the bodies of all requests take too much
-  void refused(HttpResponse response);
+  void refused(const HttpResponse& response);
   void next_request();
-  void answer_now(HttpResponse response);  // what was asked can't be handled; ends the connection
+  void answer_now(
+      const HttpResponse& response);  // what was asked can't be handled; ends the connection
   void open_exchange();
   void dispatch();
   void flush();

@@ -1,5 +1,6 @@
 #include "serve/http_server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -47,6 +48,9 @@ struct IntegerOption {
   }
 };
 
+// A program that this process starts must not keep our sockets open; Asio leaves them to it.
+void close_on_exec(int socket) { fcntl(socket, F_SETFD, FD_CLOEXEC); }
+
 // The number of connections for which the process may have files open.
 int64_t raise_file_limit(int64_t wanted) {
   rlimit limit{};
@@ -83,6 +87,7 @@ Expected<tcp::acceptor> listen_at(asio::io_context& io, const HttpOptions& optio
   const tcp::endpoint endpoint = found.begin()->endpoint();
   tcp::acceptor acceptor(io);
   acceptor.open(endpoint.protocol(), error);
+  if (!error) close_on_exec(acceptor.native_handle());
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(1024, error);
@@ -221,6 +226,7 @@ void HttpServer::Impl::admit(tcp::socket socket) {
     ++core.refused;
     return;
   }
+  close_on_exec(socket.native_handle());
   socket.non_blocking(true, error);
   if (error) return;
   // A vanished host, which sends neither an end nor a reset, is noticed after about a minute.

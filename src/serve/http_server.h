@@ -50,7 +50,7 @@ struct Route {
   bool queues = false;  // refused with 429 while HttpHooks::busy says so, before its body is read
 };
 
-// One line of the log, for each request that was answered, or refused after its header was read.
+// One line of the log, for each answer that was begun.
 struct AccessRecord {
   std::string client;                    // address
   std::string method, path, request_id;  // printable

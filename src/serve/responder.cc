@@ -13,7 +13,7 @@ class HandlerResponder final : public Responder {
   ~HandlerResponder() override { exchange_->abandoned(); }
   HandlerResponder(const HandlerResponder&) = delete;
   HandlerResponder& operator=(const HandlerResponder&) = delete;
-  void reply(HttpResponse response) override { exchange_->reply(std::move(response)); }
+  void reply(HttpResponse response) override { exchange_->reply(response); }
   void begin_stream() override { exchange_->begin_stream(); }
   void events(const std::vector<std::string>& data) override { exchange_->events(data); }
   void end_stream() override { exchange_->end_stream(); }
@@ -90,7 +90,7 @@ void Exchange::close_after() {
   framing_.keep_alive = false;
 }
 
-void Exchange::reply(HttpResponse response) {
+void Exchange::reply(const HttpResponse& response) {
   std::unique_lock lock(mutex_);
   if (stage_ != Stage::kWaiting) return;
   stage_ = Stage::kComplete;

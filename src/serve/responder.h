@@ -45,7 +45,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void close_after();
 
   // The handler's side; see Responder.
-  void reply(HttpResponse response);
+  void reply(const HttpResponse& response);
   void begin_stream();
   void events(const std::vector<std::string>& data);
   void end_stream();

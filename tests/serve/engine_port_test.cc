@@ -1,68 +1,19 @@
-// The port between the server and the engine: single rules, then random traffic against a model.
+// The port between the server and the engine, one rule at a time.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <map>
 #include <thread>
 
-#include "base/rng.h"
 #include "serve/engine_port.h"
 #include "serve/health.h"
-#include "support/rounds.h"
+#include "serve/recorder.h"
 
 namespace wingspan::serve {
 namespace {
 
-class ManualClock final : public Clock {
- public:
-  int64_t now_ns() const override { return now_.load(); }
-  void advance(double by_s) { now_ += static_cast<int64_t>(by_s * 1e9); }
-
- private:
-  std::atomic<int64_t> now_{1'000'000'000};
-};
-
-// Writes down what it is told, and checks the order that every listener relies on.
-class Recorder final : public RequestListener {
- public:
-  void on_start(const StartEvent& event) override {
-    EXPECT_FALSE(ended);
-    ++starts;
-    rank = event.rank;
-  }
-  void on_preempted() override { ++preemptions; }
-  void on_token(const TokenEvent& event) override {
-    EXPECT_FALSE(ended) << "a token after the end";
-    EXPECT_TRUE(tokens.empty() || tokens.back() < event.position) << "ascending positions";
-    tokens.push_back(event.position);
-    unwritten = true;
-    if (call) call();
-  }
-  void on_end(FinishReason finish, const std::string& text) override {
-    EXPECT_FALSE(ended) << "a second end";
-    ended = true;
-    reason = finish;
-    what = text;
-    unwritten = true;
-  }
-  void on_step_end() override {
-    unwritten = false;
-    ++step_ends;
-  }
-  std::function<void()> call;
-  int starts = 0, preemptions = 0, step_ends = 0, rank = -1;
-  std::vector<int64_t> tokens;
-  bool ended = false, unwritten = false;
-  FinishReason reason = FinishReason::kNone;
-  std::string what;
-};
-
-Request asked(int64_t max_tokens, std::vector<int32_t> prompt = {1}) {
-  Request request;
-  request.prompt = std::move(prompt);
-  request.max_tokens = max_tokens;
-  return request;
-}
+using test::asked;
+using test::ManualClock;
+using test::Recorder;
+using test::token;
 
 struct Fixture {
   explicit Fixture(const PortLimits& limits = {})
@@ -92,14 +43,6 @@ StepReport tokens_of(std::vector<TokenEvent> tokens) {
   StepReport report;
   report.tokens = std::move(tokens);
   return report;
-}
-
-TokenEvent token(RequestId id, int64_t position, FinishReason finish = FinishReason::kNone) {
-  TokenEvent event;
-  event.id = id;
-  event.position = position;
-  event.finish = finish;
-  return event;
 }
 
 TEST(EnginePort, ARequestFromSubmissionToItsEnd) {
@@ -353,149 +296,6 @@ TEST(EngineHealth, FollowsTheSteps) {
   snapshot.failed = true;
   snapshot.failure = "rank 1 is lost";
   EXPECT_NE(engine_health(snapshot, 0, 30).why.find("rank 1 is lost"), std::string::npos);
-}
-
-// What is known of one request in the random test.
-struct Tracked {
-  std::shared_ptr<Recorder> listener;
-  int64_t produced = 0;  // tokens that the fake engine made before it was told to stop
-  int64_t wanted = 0;
-  bool cancelled = false;
-};
-
-// An engine that runs a few requests at a time, one token a step, sometimes preempting.
-class FakeEngine {
- public:
-  FakeEngine(EnginePort& port, uint64_t seed) : port_(port), rng_(seed) {}
-  // False after the last step.
-  bool step() {
-    Orders orders;
-    port_.next(orders, running_.empty() && waiting_.empty());
-    for (Submit& add : orders.add) {
-      EXPECT_TRUE(ids_.insert(add.id).second) << "an id used twice";
-      waiting_.push_back(std::move(add));
-    }
-    StepReport report;
-    report.step = ++steps_;
-    for (const RequestId id : orders.cancel) cancel(id, report);
-    while (running_.size() < 4 && !waiting_.empty()) {
-      Submit& front = waiting_.front();
-      report.started.push_back({front.id, 0, 0});
-      running_[front.id] = {front.request.max_tokens, 0};
-      waiting_.erase(waiting_.begin());
-    }
-    for (auto it = running_.begin(); it != running_.end();) {
-      auto& [left, position] = it->second;
-      if (rng_.below(10) == 0) report.preempted.push_back(it->first);
-      const bool last = --left == 0;
-      report.tokens.push_back(
-          token(it->first, position++, last ? FinishReason::kLength : FinishReason::kNone));
-      it = last ? running_.erase(it) : std::next(it);
-    }
-    report.last = orders.stop;
-    port_.on_report(std::move(report));
-    return !orders.stop;
-  }
-
- private:
-  void cancel(RequestId id, StepReport& report) {
-    const bool was = running_.erase(id) > 0 ||
-                     std::erase_if(waiting_, [id](const Submit& s) { return s.id == id; }) > 0;
-    if (was) report.ended.push_back({id, FinishReason::kCancelled, ""});
-  }
-  EnginePort& port_;
-  Rng rng_;
-  int64_t steps_ = 0;
-  std::vector<Submit> waiting_;
-  std::map<RequestId, std::pair<int64_t, int64_t>> running_;
-  std::set<RequestId> ids_;
-};
-
-// Three threads: the engine, the text thread, and one that submits and cancels. Afterwards each
-// request that was not cancelled has all of its tokens, each that was a prefix of them, and every
-// one has exactly one end.
-TEST(EnginePort, RandomTrafficKeepsEveryPromise) {
-  for (int round = 0; round < test::rounds(30); ++round) {
-    const auto seed = static_cast<uint64_t>(round) + 1000;
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    Rng rng(seed);
-    PortLimits limits;
-    limits.max_waiting = 1 + static_cast<int64_t>(rng.below(20));
-    limits.max_reports = 1 + static_cast<int64_t>(rng.below(5));
-    std::mutex mutex;
-    std::condition_variable wake;
-    bool woken = false, end = false;
-    EnginePort port(limits, [&] {
-      const std::lock_guard lock(mutex);
-      woken = true;
-      wake.notify_one();
-    });
-    std::thread text([&] {
-      for (std::unique_lock lock(mutex); !end;) {
-        wake.wait(lock, [&] { return woken || end; });
-        woken = false;
-        lock.unlock();
-        port.drain();
-        lock.lock();
-      }
-    });
-    std::thread engine([&] {
-      FakeEngine fake(port, seed);
-      while (fake.step()) continue;
-    });
-    std::map<RequestId, Tracked> all;
-    int refused = 0;
-    for (int i = 0; i < 200; ++i) {
-      Tracked one;
-      one.listener = std::make_shared<Recorder>();
-      one.wanted = 1 + static_cast<int64_t>(rng.below(8));
-      const auto id = port.submit(asked(one.wanted), one.listener);
-      refused += !id;
-      if (!id) {
-        std::this_thread::yield();
-        continue;
-      }
-      all.emplace(*id, one);
-      if (rng.below(4) == 0) {
-        const auto victim = std::next(all.begin(), static_cast<int64_t>(rng.below(all.size())));
-        victim->second.cancelled = true;
-        port.cancel(victim->first);
-      }
-      EXPECT_LE(port.snapshot().waiting, limits.max_waiting);
-    }
-    while (!port.idle()) std::this_thread::yield();
-    port.stop();
-    engine.join();
-    {
-      const std::lock_guard lock(mutex);
-      end = true;
-      wake.notify_one();
-    }
-    text.join();
-    port.drain();
-    for (const auto& [id, one] : all) {
-      const Recorder& seen = *one.listener;
-      ASSERT_TRUE(seen.ended) << id;
-      EXPECT_FALSE(seen.unwritten);
-      EXPECT_LE(seen.starts, 1);
-      for (size_t k = 0; k < seen.tokens.size(); ++k) {
-        EXPECT_EQ(seen.tokens[k], static_cast<int64_t>(k));
-      }
-      const auto made = static_cast<int64_t>(seen.tokens.size());
-      if (seen.reason == FinishReason::kLength) {
-        EXPECT_EQ(made, one.wanted);
-      } else {
-        EXPECT_TRUE(one.cancelled && seen.reason == FinishReason::kCancelled);
-        EXPECT_LE(made, one.wanted);
-      }
-      EXPECT_EQ(one.listener.use_count(), 1) << "the port keeps nothing";
-    }
-    const EnginePort::Snapshot after = port.snapshot();
-    EXPECT_EQ(after.waiting, 0);
-    EXPECT_EQ(after.running, 0);
-    EXPECT_GT(all.size(), 0U);
-    EXPECT_EQ(static_cast<int>(all.size()) + refused, 200);
-  }
 }
 
 }  // namespace

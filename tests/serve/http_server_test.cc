@@ -3,6 +3,7 @@
 
 #include "serve/access.h"
 #include "serve/test_server.h"
+#include "support/process.h"
 
 namespace wingspan::serve {
 namespace {
@@ -351,6 +352,23 @@ TEST(HttpServer, ClientsHaveARate) {
     EXPECT_EQ(client.answer().value_or(test::RawAnswer{}).status, 200);
   }
   EXPECT_GE(refused, 2);
+}
+
+// Else the port stays taken, and connections open, as long as a helper process lives.
+TEST(HttpServer, ProgramsThatAreStartedGetNoSocket) {
+  const auto sockets = [] {
+    const test::Finished listed = test::run_process({"ls", "-l", "/proc/self/fd"});
+    EXPECT_EQ(listed.exit_code, 0);
+    int count = 0;
+    for (size_t at = 0; (at = listed.out.find("socket:", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  const int before = sockets();
+  const TestServer server;
+  RawClient client = server.client();
+  ASSERT_TRUE(client.send(get("/live")));
+  ASSERT_TRUE(client.answer());
+  EXPECT_EQ(sockets(), before);
 }
 
 TEST(RateLimiter, FillsAgainAndForgets) {

@@ -29,7 +29,7 @@ std::string RawAnswer::header(const std::string& name) const {
 }
 
 RawClient::RawClient(int port, int receive_bytes) {
-  socket_ = socket(AF_INET, SOCK_STREAM, 0);
+  socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   if (receive_bytes > 0) {
