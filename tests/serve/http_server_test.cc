@@ -321,6 +321,7 @@ TEST(HttpServer, BodiesOfAllRequestsHaveABound) {
   }
   // Two of them exceed the bound together; whoever exceeds it is refused and frees its part.
   const auto held = [&] { return server.server->counters().bodies_bytes; };
+  for (const AccessRecord& record : server.log(3)) EXPECT_EQ(record.status, 429);
   EXPECT_TRUE(server.eventually([&] { return held() == 200'000; })) << held();
   int refused = 0, served = 0;
   for (RawClient& client : clients) {
