@@ -1,4 +1,6 @@
 // A set of requests that is known from the start, driven through steps until all have ended.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/engine.h"
@@ -45,11 +47,15 @@ class BatchResults {
     }
   }
 
-  void add(const StepReport& step) {
+  Status add(const StepReport& step) {
     for (const TokenEvent& event : step.tokens) add(event);
     for (const EndEvent& event : step.ended) {
       RequestResult& r = result(event.id);
       if (r.finish != FinishReason::kNone) continue;
+      if (event.reason == FinishReason::kNotFinite) {
+        return failed(fmt::format("prompt {}, {}", event.id, event.what), "",
+                      "try --compute f32, or check the checkpoint");
+      }
       // A cancelled one was ended by the sink; other ranks than 0 learn of it here.
       const bool stopped = event.reason == FinishReason::kCancelled;
       finish(event.id, stopped ? FinishReason::kStop : event.reason);
@@ -61,6 +67,7 @@ class BatchResults {
                       &StepTimes::commit_ns, &StepTimes::total_ns}) {
       t.*part += step.times.*part;
     }
+    return {};
   }
 
   RunReport take(const Load& load) {
@@ -121,7 +128,10 @@ Expected<RunReport> Engine::run(const std::vector<Request>& requests, const RunO
   BatchResults results(requests, group().rank() == 0 ? &sink : nullptr, orders);
   for (;;) {
     WS_ASSIGN(const StepReport* report, steps->step(&orders));
-    results.add(*report);
+    if (Status status = results.add(*report); !status) {
+      group().abort(status.error());
+      return Unexpected(status.error());
+    }
     if (report->last) break;
   }
   return results.take(steps->load());

@@ -102,7 +102,7 @@ struct TokenEvent {
 struct EndEvent {
   RequestId id = 0;
   FinishReason reason = FinishReason::kNone;
-  std::string what;  // with kNotFinite: position, layer and tensor
+  std::string what;  // with kNotFinite: position, layer and tensor, in words
 };
 
 struct StartEvent {

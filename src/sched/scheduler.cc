@@ -338,9 +338,11 @@ const std::vector<int64_t>& Scheduler::commit() {
       s.planned = false;
       const bool ends = s.state == State::kEnding;
       WS_CHECK(!item.emits || ends || s.appended > 0, "request {} got no token", s.id);
-      if (!item.emits) {
+      if (ends && s.appended == 0) {
+        // Cancelled, or its rows are not to be trusted: they count no more and are not cached.
+      } else if (!item.emits) {
         s.position = item.first_position + item.rows;
-      } else if (s.appended > 0) {
+      } else {
         s.position = s.length - 1;
       }
       publish(item.slot);
