@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/clock.h"
+#include "base/refused.h"
 #include "cli/console.h"
 #include "cli/cores.h"
 #include "comm/loopback.h"
@@ -113,7 +114,12 @@ Status run_ranks(const SessionSetup& setup, std::shared_ptr<const ModelHost> hos
   };
   if (!setup.mpi) return run_loopback(setup.ranks, {}, run_rank);
   WS_ASSIGN(auto world, make_mpi());
-  Status status = run_rank(*world);
+  Status status;
+  try {
+    status = run_rank(*world);
+  } catch (const std::exception&) {
+    status = Unexpected(error_of_exception());
+  }
   if (!status) world->abort(status.error());
   return status;
 }
