@@ -33,8 +33,8 @@ Status check_same_model(const RecordedPlacement& current, const RecordedLoad& lo
                          "give the placement and the load of the same model");
   };
   if (current.experts != load.experts) {
-    return differ(fmt::format("the placement has {} experts, the load {}", current.experts,
-                              load.experts));
+    return differ(
+        fmt::format("the placement has {} experts, the load {}", current.experts, load.experts));
   }
   const int ranks =
       current.ranks != 0 ? current.ranks : static_cast<int>(current.rank_slots.size());
@@ -315,8 +315,7 @@ Expected<BalanceResult> run_balance(const BalanceOptions& o) {
   WS_ASSIGN(placement.topology, balance_topology(o, recorded.experts, current));
   placement.model = recorded.model;
   if (current) {
-    WS_ASSIGN(result.current,
-              align_current(*current, placement.topology, recorded, o));
+    WS_ASSIGN(result.current, align_current(*current, placement.topology, recorded, o));
     if (placement.model.empty()) placement.model = current->model;
   }
   WS_ASSIGN(const MovePrice price, price_of(o, recorded));

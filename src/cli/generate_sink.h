@@ -34,8 +34,8 @@ class GenerateSink final : public RunSink {
 
  private:
   struct Answer {
-    std::unique_ptr<OutputText> text;   // shown
-    std::string unshown;                // waits until earlier answers are complete
+    std::unique_ptr<OutputText> text;  // shown
+    std::string unshown;               // waits until earlier answers are complete
     bool done = false, headed = false;
   };
   struct Routed {

@@ -172,6 +172,7 @@ class Scheduler {
   void admit_to(int rank, int slot, std::span<const int32_t> cached);
   void hash_blocks(Sequence& s, int64_t blocks) const;
   int64_t work(const Rank& rank) const;
+  int64_t soon_wanted(const Rank& rank) const;
   void plan_decoding(int rank);
   int drafts_with_room(Rank& r, int slot);
   void plan_item(int rank, const StepItem& item);
