@@ -38,6 +38,7 @@ wingspan_module(model LINK wingspan_moe wingspan_ep PkgConfig::XXHASH)
 wingspan_module(tokenizer LINK wingspan_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 wingspan_module(sim LINK wingspan_plan wingspan_sched)
 wingspan_module(engine LINK wingspan_model wingspan_sched)
+wingspan_module(serve LINK wingspan_tokenizer Boost::headers)
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.cc)
 list(REMOVE_ITEM cli_sources ${PROJECT_SOURCE_DIR}/src/cli/main.cc)

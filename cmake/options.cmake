@@ -12,6 +12,7 @@ pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 find_package(yaml-cpp REQUIRED)
+find_package(Boost 1.81 REQUIRED)
 if(WINGSPAN_MPI)
   find_package(MPI COMPONENTS CXX)
   if(NOT MPI_CXX_FOUND)
@@ -52,7 +53,7 @@ endif()
 
 # The modules that read foreign bytes report their coverage to libFuzzer, whose main() only the fuzz programs bring. The
 # others would only be slower for it.
-set(WINGSPAN_FUZZED base tensor placement model tokenizer eplb_files plan)
+set(WINGSPAN_FUZZED base tensor placement model tokenizer eplb_files plan serve)
 function(wingspan_report_coverage name)
   if(WINGSPAN_FUZZ AND name IN_LIST WINGSPAN_FUZZED)
     target_compile_options(wingspan_${name} PRIVATE -fsanitize=fuzzer-no-link)

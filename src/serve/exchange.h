@@ -1,5 +1,5 @@
-// One HTTP request and the way to answer it, as the handlers of routes see them. What lies behind is
-// the HTTP server (http_server.h), or a test.
+// One HTTP request and the way to answer it, as the handlers of routes see them. What lies behind
+// is the HTTP server (http_server.h), or a test.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,11 @@
 namespace wingspan::serve {
 
 struct HttpRequest {
-  std::string method;      // "GET", "POST", …
-  std::string path;        // of the target, decoded, without the query
-  std::string query;       // after "?", as sent
-  std::string body;        // complete; within the limit of bodies
-  std::string request_id;  // x-request-id as sent, else one that the server made
+  std::string method;       // "GET", "POST", …
+  std::string path;         // of the target, decoded, without the query
+  std::string query;        // after "?", as sent
+  std::string body;         // complete; within the limit of bodies
+  std::string request_id;   // x-request-id as sent, else one that the server made
   int64_t received_ns = 0;  // of the monotonic clock, when the header was complete
 };
 
