@@ -95,6 +95,8 @@ int run_app(int argc, const char* const* argv) {
   add_plan_command(app, selected);
   add_lab_command(app, selected);
   add_bench_command(app, selected);
+  add_serve_command(app, selected);
+  add_replay_receipt_command(app, selected);
   add_demo_command(app, selected);
   if (argc > 1 && argv[1][0] != '-' && !is_command(app, argv[1])) {
     return report({ErrorKind::kInvalidInput, fmt::format("unknown command \"{}\"", argv[1]), "",

@@ -10,7 +10,7 @@
 #include "cli/demo_page.h"
 #include "cli/lists.h"
 #include "cli/table.h"
-#include "cli/text_model.h"
+#include "tokenizer/text_model.h"
 #include "cli/width_run.h"
 
 namespace wingspan {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/prompts.h"
-#include "cli/text_model.h"
+#include "tokenizer/text_model.h"
 #include "engine/engine.h"
 
 namespace wingspan {

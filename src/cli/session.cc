@@ -24,6 +24,7 @@ EngineOptions engine_options(const SessionSetup& s, const SessionLimits& limits)
   o.prefill_chunk = s.options.prefill_chunk;
   o.max_sequences_per_rank = limits.max_sequences_per_rank;
   o.kv_tokens_per_rank = limits.kv_tokens_per_rank;
+  o.prefix_cache = limits.prefix_cache;
   return o;
 }
 
@@ -58,6 +59,10 @@ void announce(const SessionSetup& s) {
 }
 
 }  // namespace
+
+int64_t kv_bytes_left(const SessionSetup& setup, const SessionLimits& limits) {
+  return (memory_there(setup) - memory_of(setup, limits).total()) / 2;
+}
 
 int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_sequences) {
   std::vector<int64_t> sizes;

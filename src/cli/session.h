@@ -66,6 +66,7 @@ Expected<SessionSetup> prepare_session(const ModelOptions& options, ModelConfig 
 struct SessionLimits {
   int max_sequences_per_rank = 1;
   int64_t kv_tokens_per_rank = 0;  // enough for the longest request; see kv_tokens_for()
+  bool prefix_cache = true;
 };
 // For `requests` at hand: all of a rank's at a time, as far as memory, --max-sequences and
 // kMostSequences allow (a note says where they do not), and KV for those.
@@ -82,6 +83,10 @@ Status check_requests(const ModelConfig& config, const std::vector<Request>& req
 // is a terminal). Predicts memory and refuses what does not fit.
 Expected<std::shared_ptr<const ModelHost>> load_session(const SessionSetup& setup,
                                                         const SessionLimits& limits);
+
+// Bytes that a server's process may give to the KV cache of its ranks: half of what the weights and
+// buffers of `limits` leave.
+int64_t kv_bytes_left(const SessionSetup& setup, const SessionLimits& limits);
 
 struct RankContext {
   Group& group;

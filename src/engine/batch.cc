@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
 #include "engine/engine.h"
 
 namespace wingspan {
@@ -90,6 +91,7 @@ class BatchResults {
     if (r.finish != FinishReason::kNone) return;
     r.output_ids.push_back(event.token);
     r.logprobs.push_back(event.logprob);
+    r.logits_hash = hash_mix(r.logits_hash, event.logits_hash);
     const int request = static_cast<int>(event.id);
     if (sink_ != nullptr) sink_->on_token(request, event.token, event.logprob);
     if (event.finish != FinishReason::kNone) {
