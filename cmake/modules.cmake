@@ -38,7 +38,29 @@ wingspan_module(model LINK wingspan_moe wingspan_ep PkgConfig::XXHASH)
 wingspan_module(tokenizer LINK wingspan_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 wingspan_module(sim LINK wingspan_plan wingspan_sched)
 wingspan_module(engine LINK wingspan_model wingspan_sched)
-wingspan_module(serve LINK wingspan_tokenizer Boost::headers)
+# The helper's script, the dashboard and its library of charts (Debian's libjs-chart.js) are built in.
+find_file(WINGSPAN_CHART_JS NAMES chart.min.js Chart.min.js PATHS /usr/share/nodejs/chart.js/dist
+  /usr/share/javascript/chart.js NO_DEFAULT_PATH REQUIRED)
+set(serve_texts)
+foreach(text template_worker.py:template_worker_py:TemplateWorkerPy dashboard.html:dashboard_html:DashboardHtml
+    chart.js:chart_js:ChartJs)
+  string(REPLACE ":" ";" text ${text})
+  list(GET text 0 name)
+  list(GET text 1 stem)
+  list(GET text 2 constant)
+  set(input ${PROJECT_SOURCE_DIR}/src/serve/${name})
+  if(name STREQUAL "chart.js")
+    set(input ${WINGSPAN_CHART_JS})
+  endif()
+  set(header ${CMAKE_BINARY_DIR}/generated/serve/${stem}.h)
+  add_custom_command(OUTPUT ${header} DEPENDS ${input}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${input} -DOUTPUT=${header} -DNAME=${constant}
+      -P ${PROJECT_SOURCE_DIR}/cmake/embed_text.cmake)
+  list(APPEND serve_texts ${header})
+endforeach()
+wingspan_module(serve LINK wingspan_tokenizer Boost::headers prometheus-cpp::core)
+target_sources(wingspan_serve PRIVATE ${serve_texts})
+target_include_directories(wingspan_serve PRIVATE ${CMAKE_BINARY_DIR}/generated)
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.cc)
 list(REMOVE_ITEM cli_sources ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
@@ -63,7 +85,7 @@ if(cli_sources)
     target_sources(wingspan_cli PRIVATE ${header})
   endforeach()
   target_include_directories(wingspan_cli PRIVATE ${CMAKE_BINARY_DIR}/generated)
-  target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_tokenizer
+  target_link_libraries(wingspan_cli PUBLIC wingspan_flags wingspan_engine wingspan_serve wingspan_tokenizer
     wingspan_eplb wingspan_eplb_files wingspan_plan wingspan_sim
     CLI11::CLI11 spdlog::spdlog PkgConfig::HWLOC)
   wingspan_quick_to_build(wingspan_cli)

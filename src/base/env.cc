@@ -10,4 +10,8 @@ std::optional<std::string> environment_variable(const char* name) {
   return std::string(value);
 }
 
+void default_environment_variable(const char* name, const char* value) {
+  ::setenv(name, value, 0);  // NOLINT(concurrency-mt-unsafe): at start only
+}
+
 }  // namespace wingspan

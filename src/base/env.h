@@ -1,4 +1,4 @@
-// The only place that reads the environment.
+// The only place that reads or changes the environment.
 #pragma once
 
 #include <optional>
@@ -7,5 +7,7 @@
 namespace wingspan {
 
 std::optional<std::string> environment_variable(const char* name);
+// For libraries that take options only so. Before any thread is started; a value that is there stays.
+void default_environment_variable(const char* name, const char* value);
 
 }  // namespace wingspan

@@ -1,7 +1,10 @@
 #include "base/pool.h"
 
 #include <atomic>
+#include <exception>
+#include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -38,6 +41,15 @@ struct Pool::Shared {
   const LoopBody* body = nullptr;
   bool stop = false;
   std::vector<std::thread> team;
+  std::mutex mutex;
+  std::exception_ptr failure;  // the first of the loop at hand
+
+  ~Shared() {
+    stop = true;
+    round.fetch_add(1, std::memory_order_release);
+    round.notify_all();
+    for (auto& t : team) t.join();
+  }
 
   void work() {
     for (;;) {
@@ -47,12 +59,23 @@ struct Pool::Shared {
     }
   }
 
+  // An exception (memory, mostly) is for the caller of run(); what is left of the loop is skipped.
+  void work_or_keep() {
+    try {
+      work();
+    } catch (...) {
+      next.store(count, std::memory_order_relaxed);
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  }
+
   void serve() {
     uint32_t seen = 0;
     for (;;) {
       seen = wait_change(round, seen);
       if (stop) return;
-      work();
+      work_or_keep();
       finished.fetch_add(1, std::memory_order_release);
       finished.notify_one();
     }
@@ -64,20 +87,15 @@ Pool::Pool(int threads, const std::function<void(int)>& on_start) : threads_(thr
   if (threads == 1) return;
   shared_ = std::make_unique<Shared>();
   for (int t = 1; t < threads; ++t) {
-    shared_->team.emplace_back([this, t, on_start] {
+    // Where the system refuses one, the destructor of Shared ends those that run.
+    shared_->team.emplace_back([shared = shared_.get(), t, on_start] {
       if (on_start) on_start(t);
-      shared_->serve();
+      shared->serve();
     });
   }
 }
 
-Pool::~Pool() {
-  if (!shared_) return;
-  shared_->stop = true;
-  shared_->round.fetch_add(1, std::memory_order_release);
-  shared_->round.notify_all();
-  for (auto& t : shared_->team) t.join();
-}
+Pool::~Pool() = default;
 
 void Pool::run(int64_t count, LoopBody body) {
   if (!shared_ || count <= 1) {
@@ -91,11 +109,12 @@ void Pool::run(int64_t count, LoopBody body) {
   s.finished.store(0, std::memory_order_relaxed);
   s.round.fetch_add(1, std::memory_order_release);
   s.round.notify_all();
-  s.work();
+  s.work_or_keep();
   const auto others = static_cast<uint32_t>(threads_ - 1);
   for (uint32_t done = s.finished.load(std::memory_order_acquire); done != others;) {
     done = wait_change(s.finished, done);
   }
+  if (s.failure) std::rethrow_exception(std::exchange(s.failure, nullptr));
 }
 
 }  // namespace wingspan

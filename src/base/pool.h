@@ -26,7 +26,8 @@ class LoopBody {
 class Pool {
  public:
   // `threads` ≥ 1 counts the caller: 1 starts none, and run() is then a plain loop. `on_start` runs
-  // on each new thread with its index ≥ 1 (pinning, floating-point mode).
+  // on each new thread with its index ≥ 1 (pinning, floating-point mode). Throws std::system_error
+  // if the system refuses a thread; none is left running then.
   explicit Pool(int threads, const std::function<void(int)>& on_start = {});
   ~Pool();
   Pool(const Pool&) = delete;
@@ -34,7 +35,8 @@ class Pool {
 
   int threads() const { return threads_; }
   // Calls body(i) once for each i in [0, count), and returns when all are done. Not reentrant; one
-  // caller at a time. Idle threads spin briefly, then sleep.
+  // caller at a time. Idle threads spin briefly, then sleep. If a call throws, indices that no
+  // thread has begun are skipped, and the first exception is thrown here.
   void run(int64_t count, LoopBody body);
 
  private:

@@ -8,6 +8,8 @@
 #include <exception>
 #include <string>
 
+#include "base/env.h"
+#include "base/refused.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/version.h"
@@ -23,7 +25,11 @@ constexpr const char* kAppExamples = R"(Examples:
 Run a command with --help for its own options and examples.
 )";
 
+// As a shell counts a program that SIGPIPE ended.
+constexpr int kReaderGone = 128 + 13;
+
 int report(const Error& error) {
+  if (reader_is_gone()) return kReaderGone;
   std::string line = error.message();
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
@@ -62,10 +68,10 @@ int run_selected(const Command& selected) {
     const int code = status ? 0 : report(status.error());
     shut_down_mpi(!status, code);
     return code;
-  } catch (const std::bad_alloc&) {
-    return report({ErrorKind::kFailed, "out of memory", "", "use a smaller model or batch"});
-  } catch (const std::exception& e) {
-    return report({ErrorKind::kFailed, fmt::format("unexpected: {}", e.what()), "", ""});
+  } catch (const std::exception&) {
+    const int code = report(error_of_exception());
+    shut_down_mpi(true, code);
+    return code;
   }
 }
 
@@ -74,6 +80,8 @@ int run_selected(const Command& selected) {
 int run_app(int argc, const char* const* argv) {
   // A reader that goes away is a failed write, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
+  // Where /sys is not mounted hwloc would write lines of its own to stderr; we do without pinning.
+  default_environment_variable("HWLOC_HIDE_ERRORS", "2");
   CLI::App app("Wide expert-parallel inference for Mixture-of-Experts models", "wingspan");
   app.set_version_flag("--version", [] { return version_text(); });
   app.require_subcommand(1);
@@ -87,6 +95,8 @@ int run_app(int argc, const char* const* argv) {
   add_plan_command(app, selected);
   add_lab_command(app, selected);
   add_bench_command(app, selected);
+  add_serve_command(app, selected);
+  add_replay_receipt_command(app, selected);
   add_demo_command(app, selected);
   if (argc > 1 && argv[1][0] != '-' && !is_command(app, argv[1])) {
     return report({ErrorKind::kInvalidInput, fmt::format("unknown command \"{}\"", argv[1]), "",

@@ -17,18 +17,56 @@ Unexpected bad_flag(std::string what, const char* flag, std::string fix = "") {
   return invalid_input(std::move(what), flag, std::move(fix));
 }
 
-// Rules 1 and 2 for what other engines wrote; the shape must be the topology's.
-Status check_current(const RecordedPlacement& current, const Topology& t, const std::string& path) {
-  const auto bad = [&](const std::string& what, const std::string& fix = "") {
-    return invalid_input(what, path, fix);
+// The first layer that only one of the lists has, or −1.
+int odd_layer(const std::vector<int>& in, const std::vector<int>& from) {
+  const auto odd = std::find_if(in.begin(), in.end(), [&](int layer) {
+    return std::find(from.begin(), from.end(), layer) == from.end();
+  });
+  return odd == in.end() ? -1 : *odd;
+}
+
+// The running placement, the load and the options have to be of one model and group.
+Status check_same_model(const RecordedPlacement& current, const RecordedLoad& load,
+                        const BalanceOptions& o) {
+  const auto differ = [&](const std::string& what) {
+    return invalid_input(what, fmt::format("{} and {}", o.current, o.load),
+                         "give the placement and the load of the same model");
   };
-  if (current.experts != t.experts) {
-    return bad(fmt::format("has {} experts, the load {}", current.experts, t.experts),
-               "give the placement of the same model");
+  if (current.experts != load.experts) {
+    return differ(
+        fmt::format("the placement has {} experts, the load {}", current.experts, load.experts));
   }
-  if (current.ranks != 0 && current.ranks != t.ranks()) {
-    return bad(fmt::format("has {} ranks, not {}", current.ranks, t.ranks()),
-               "give the --ranks of the running group");
+  const int ranks =
+      current.ranks != 0 ? current.ranks : static_cast<int>(current.rank_slots.size());
+  if (ranks != 0 && ranks != o.ranks) {
+    return invalid_input(fmt::format("has {} ranks, --ranks is {}", ranks, o.ranks), o.current,
+                         fmt::format("give --ranks {}, or the placement that runs", ranks));
+  }
+  const auto layers = [&](const char* who, int layer) {
+    return differ(fmt::format("the placement has {} layers, the load {}: only the {} has layer {}",
+                              current.layers.size(), load.layers.size(), who, layer));
+  };
+  if (const int odd = odd_layer(load.layers, current.layers); odd >= 0) return layers("load", odd);
+  if (const int odd = odd_layer(current.layers, load.layers); odd >= 0) {
+    return layers("placement", odd);
+  }
+  if (current.layers.size() != load.layers.size()) {
+    return differ(fmt::format("the placement has {} layers, the load {}: one has a layer twice",
+                              current.layers.size(), load.layers.size()));
+  }
+  return {};
+}
+
+// Rules 1 and 2 for what other engines wrote; the shape must be the topology's.
+Status check_current(const RecordedPlacement& current, const Topology& t, const BalanceOptions& o) {
+  const auto bad = [&](const std::string& what, const std::string& fix = "") {
+    return invalid_input(what, o.current, fix);
+  };
+  const bool grouped = current.nodes > 1 || current.groups > 1;
+  if (grouped && (current.nodes != o.nodes || current.groups != o.groups)) {
+    return bad(fmt::format("has {} nodes and {} groups, --nodes is {} and --groups {}",
+                           current.nodes, current.groups, o.nodes, o.groups),
+               fmt::format("give --nodes {} --groups {}", current.nodes, current.groups));
   }
   if (!current.rank_slots.empty() && current.rank_slots != t.rank_slots) {
     return bad("its ranks have other slots than those asked for",
@@ -60,26 +98,35 @@ Status check_current(const RecordedPlacement& current, const Topology& t, const 
 
 // The running placement's layers in the order of the load's.
 Expected<Placement> align_current(const RecordedPlacement& current, const Topology& t,
-                                  const std::vector<int>& layers, const std::string& path) {
-  WS_RETURN_IF_ERROR(check_current(current, t, path));
+                                  const RecordedLoad& load, const BalanceOptions& o) {
+  WS_RETURN_IF_ERROR(check_current(current, t, o));
   Placement out;
   out.epoch = current.epoch;
   out.model = current.model;
   out.topology = t;
-  for (const int layer : layers) {
+  for (const int layer : load.layers) {
     const auto at = std::find(current.layers.begin(), current.layers.end(), layer);
-    if (at == current.layers.end()) {
-      return invalid_input(fmt::format("the placement lacks layer {} of the load", layer), path,
-                           "give the placement of the same model");
-    }
     const auto row = static_cast<size_t>(at - current.layers.begin());
     out.layers.push_back({layer, current.slot_to_expert[row]});
   }
   return out;
 }
 
-Status price_from_model(const BalanceOptions& o, MovePrice& price) {
+Status price_from_model(const BalanceOptions& o, const RecordedLoad& load, MovePrice& price) {
   WS_ASSIGN(const ModelConfig config, read_model_config(real_files(), o.model));
+  if (config.moe.router.experts != load.experts) {
+    return invalid_input(fmt::format("the model has {} experts, the load {}",
+                                     config.moe.router.experts, load.experts),
+                         fmt::format("{} and {}", o.model, o.load), "give the model of the load");
+  }
+  // Engines record the experts of MTP layers too, or not.
+  const auto layers = static_cast<int64_t>(config.moe_layers().size());
+  const auto recorded = static_cast<int64_t>(load.layers.size());
+  if (recorded < layers || recorded > layers + config.mtp_layers) {
+    return invalid_input(
+        fmt::format("the model has {} layers with experts, the load {}", layers, recorded),
+        fmt::format("{} and {}", o.model, o.load), "give the model of the load");
+  }
   DType dtype = config.fp8_blocks ? DType::kF8E4M3 : DType::kBF16;
   if (const auto source = open_checkpoint_source(real_files(), o.model)) {
     if (const auto found = (*source)->dtype(layer_tensors(config, 0).back())) dtype = *found;
@@ -89,9 +136,9 @@ Status price_from_model(const BalanceOptions& o, MovePrice& price) {
   return {};
 }
 
-Expected<MovePrice> price_of(const BalanceOptions& o) {
+Expected<MovePrice> price_of(const BalanceOptions& o, const RecordedLoad& load) {
   MovePrice price = o.price;
-  if (!o.model.empty()) WS_RETURN_IF_ERROR(price_from_model(o, price));
+  if (!o.model.empty()) WS_RETURN_IF_ERROR(price_from_model(o, load, price));
   if (o.expert_bytes) price.expert_bytes = *o.expert_bytes;
   if (o.top_k) price.top_k = *o.top_k;
   return price;
@@ -260,6 +307,7 @@ Expected<BalanceResult> run_balance(const BalanceOptions& o) {
   std::optional<RecordedPlacement> current;
   if (!o.current.empty()) {
     WS_ASSIGN(current, read_recorded_placement(files, o.current));
+    WS_RETURN_IF_ERROR(check_same_model(*current, recorded, o));
   }
   BalanceResult result;
   result.load = total.rows();
@@ -267,11 +315,10 @@ Expected<BalanceResult> run_balance(const BalanceOptions& o) {
   WS_ASSIGN(placement.topology, balance_topology(o, recorded.experts, current));
   placement.model = recorded.model;
   if (current) {
-    WS_ASSIGN(result.current,
-              align_current(*current, placement.topology, recorded.layers, o.current));
+    WS_ASSIGN(result.current, align_current(*current, placement.topology, recorded, o));
     if (placement.model.empty()) placement.model = current->model;
   }
-  WS_ASSIGN(const MovePrice price, price_of(o));
+  WS_ASSIGN(const MovePrice price, price_of(o, recorded));
   result.expert_bytes = price.expert_bytes;
   PlanOptions plan;
   if (o.objective == "activated") plan.objective = Objective::kActivated;

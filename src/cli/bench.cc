@@ -46,6 +46,7 @@ struct Phase {
 };
 
 struct Cell {
+  int max_sequences = 0;  // of a rank at a time
   int ranks = 1;
   int64_t batch = 1;
   double load_s = 0;  // of the width's experts
@@ -117,6 +118,7 @@ struct Samples {
   std::vector<double> prefill, decode;
   std::vector<MachineSpeeds> speeds;  // of the same rounds
   StepTimes parts;
+  int max_sequences = 0;  // of a rank at a time
 };
 
 void add_sample(const RunReport& run, size_t requests, const MachineSpeeds& speeds, Samples& to) {
@@ -141,16 +143,19 @@ Cell make_cell(const BenchOptions& o, const SessionSetup& s, const Samples& samp
   const auto prefill_steps = std::max<int64_t>(1, counted.prefill.steps);
   const int64_t all_steps = prefill_steps + counted.decode.steps;
   const int64_t first = counted.load.windows.empty() ? 0 : counted.load.windows[0].first_step;
-  const auto rows = static_cast<double>(batch);
+  // Sequences that wait are not in a step: the limit is that of the steps as they are.
+  const double rows =
+      std::min(static_cast<double>(batch), static_cast<double>(ranks) * samples.max_sequences);
   const double kv =
       rows * (static_cast<double>(o.prompt_tokens) + static_cast<double>(o.decode_tokens) / 2);
   const Work d =
       step_work(s, ranks, rows, rows,
                 distinct_experts(counted.load, first + prefill_steps, first + all_steps), kv, kv);
   cell.decode = phase_of(s, samples.decode, samples.speeds, rows, d);
-  const double step_rows =
-      rows * static_cast<double>(o.prompt_tokens) / static_cast<double>(prefill_steps);
-  const Work p = step_work(s, ranks, step_rows, rows / static_cast<double>(prefill_steps),
+  const double step_rows = static_cast<double>(batch) * static_cast<double>(o.prompt_tokens) /
+                           static_cast<double>(prefill_steps);
+  const Work p = step_work(s, ranks, step_rows,
+                           static_cast<double>(batch) / static_cast<double>(prefill_steps),
                            distinct_experts(counted.load, first, first + prefill_steps), 0,
                            step_rows * static_cast<double>(o.prompt_tokens + 1) / 2);
   cell.prefill = phase_of(s, samples.prefill, samples.speeds, step_rows, p);
@@ -170,33 +175,35 @@ Status measure_width(const BenchOptions& o, const SessionSetup& base,
     if (requests.back().size() > requests[largest].size()) largest = requests.size() - 1;
   }
   std::vector<Samples> samples(batches.size());
+  const SessionLimits limits = limits_for(s, requests[largest], s.ranks);
   double load_s = 0;
-  WS_RETURN_IF_ERROR(
-      run_ranks(s, host, limits_for(requests[largest], s.ranks), [&](RankContext& rank) -> Status {
-        RunSink silent;
-        const bool first = rank.group.rank() == 0;
-        if (first) load_s = rank.load_s;
-        for (int round = -1; round < o.rounds; ++round) {
-          for (size_t b = 0; b < batches.size(); ++b) {
-            RunOptions run;
-            run.load_window_steps = round < 0 ? 1 : 0;
-            // The other ranks sleep meanwhile; MPI processes would not.
-            if (first && !s.mpi && round >= 0) probe->measure();
-            WS_ASSIGN(RunReport report, rank.engine.run(requests[b], run, silent));
-            if (!first) continue;
-            if (round >= 0) {
-              add_sample(report, requests[b].size(), probe->speeds(), samples[b]);
-            } else {
-              samples[b].counted = std::move(report);
-            }
-          }
+  WS_RETURN_IF_ERROR(run_ranks(s, host, limits, [&](RankContext& rank) -> Status {
+    RunSink silent;
+    const bool first = rank.group.rank() == 0;
+    if (first) load_s = rank.load_s;
+    for (int round = -1; round < o.rounds; ++round) {
+      for (size_t b = 0; b < batches.size(); ++b) {
+        RunOptions run;
+        run.load_window_steps = round < 0 ? 1 : 0;
+        // The other ranks sleep meanwhile; MPI processes would not.
+        if (first && !s.mpi && round >= 0) probe->measure();
+        WS_ASSIGN(RunReport report, rank.engine.run(requests[b], run, silent));
+        if (!first) continue;
+        if (round >= 0) {
+          add_sample(report, requests[b].size(), probe->speeds(), samples[b]);
+        } else {
+          samples[b].counted = std::move(report);
         }
-        return {};
-      }));
+      }
+    }
+    return {};
+  }));
   if (!s.speaks) return {};
   for (size_t b = 0; b < batches.size(); ++b) {
+    samples[b].max_sequences = limits.max_sequences_per_rank;
     cells.push_back(make_cell(o, s, samples[b], s.ranks, batches[b]));
     cells.back().load_s = load_s;
+    cells.back().max_sequences = limits.max_sequences_per_rank;
   }
   return {};
 }
@@ -230,7 +237,10 @@ Status print_cells(const BenchOptions& o, const SessionSetup& s, const MachineSp
          fmt::format("{:.2f}", c.prefill.of_limit.median), spread_text(c.decode.tokens_per_s),
          fmt::format("{:.2f}", c.decode.of_limit.median), share(c.parts.attention_ns),
          share(c.parts.dispatch_ns), share(c.parts.group_gemm_ns), share(c.parts.combine_ns)});
-    rows.push_back({{"ep", c.ranks}, {"batch", c.batch}, {"load_s", c.load_s}});
+    rows.push_back({{"ep", c.ranks},
+                    {"batch", c.batch},
+                    {"max_sequences_per_rank", c.max_sequences},
+                    {"load_s", c.load_s}});
     add_phase(rows.back(), "prefill", c.prefill);
     add_phase(rows.back(), "decode", c.decode);
     rows.back()["decode_ms"] = {{"attention", static_cast<double>(c.parts.attention_ns) * 1e-6},
@@ -321,7 +331,7 @@ Status bench(const BenchOptions& o) {
     WS_ASSIGN(loading, measure_loading(s, o.rounds));
   }
   const int64_t begin = system_clock().now_ns();
-  WS_ASSIGN(auto host, load_session(s, limits_for(requests, s.mpi ? s.ranks : 1)));
+  WS_ASSIGN(auto host, load_session(s, limits_for(s, requests, s.mpi ? s.ranks : 1)));
   const double host_load_s = seconds(begin, system_clock().now_ns());
   std::vector<Cell> cells;
   for (const int64_t ranks : widths) {

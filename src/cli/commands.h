@@ -20,6 +20,8 @@ void add_balance_command(CLI::App& app, Command& selected);
 void add_plan_command(CLI::App& app, Command& selected);
 void add_lab_command(CLI::App& app, Command& selected);
 void add_bench_command(CLI::App& app, Command& selected);
+void add_serve_command(CLI::App& app, Command& selected);
+void add_replay_receipt_command(CLI::App& app, Command& selected);
 void add_demo_command(CLI::App& app, Command& selected);
 
 }  // namespace wingspan

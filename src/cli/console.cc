@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <system_error>
 
 namespace wingspan {
 namespace {
@@ -24,12 +25,17 @@ spdlog::logger& log() {
   return *logger;
 }
 
+bool reader_left = false;
+
 Status out_error() {
+  reader_left |= errno == EPIPE;
   return io_error(fmt::format("writing failed: {}", std::strerror(errno)), "stdout",
                   "check the disk or the program that reads it");
 }
 
 }  // namespace
+
+bool reader_is_gone() { return reader_left; }
 
 Status print_out(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return {};
@@ -54,12 +60,16 @@ bool stdout_is_terminal() { return ::isatty(1) == 1; }
 
 LoadBar::LoadBar(const LoadProgress& progress) : progress_(progress) {
   if (!stderr_is_terminal()) return;
-  thread_ = std::thread([this] {
-    while (!done_.load()) {
-      draw();
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-  });
+  try {
+    thread_ = std::thread([this] {
+      while (!done_.load()) {
+        draw();
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
+    });
+  } catch (const std::system_error&) {
+    // Without a thread to spare there is no bar.
+  }
 }
 
 LoadBar::~LoadBar() {

@@ -13,6 +13,8 @@
 
 namespace wingspan {
 
+// Whether a write to stdout failed since nobody reads it any more: the end of `wingspan … | head`.
+bool reader_is_gone();
 // Writes to stdout. Error (kIo): a full disk or a closed pipe; ask at the latest in flush_out().
 Status print_out(std::string_view text);
 Status flush_out();

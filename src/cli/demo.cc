@@ -10,7 +10,7 @@
 #include "cli/demo_page.h"
 #include "cli/lists.h"
 #include "cli/table.h"
-#include "cli/text_model.h"
+#include "tokenizer/text_model.h"
 #include "cli/width_run.h"
 
 namespace wingspan {
@@ -78,11 +78,12 @@ Status write_domains(const DemoOptions& o, const SessionSetup& s,
     one.ranks = 1;
     one.placement = contiguous_placement(s.config.moe.router.experts, s.config.moe_layers(), 1);
     Load load;
-    WS_RETURN_IF_ERROR(run_ranks(one, host, limits_for({r}, 1), [&](RankContext& rank) -> Status {
-      WS_ASSIGN(RunReport report, rank.engine.run({r}, {}, printer));
-      load = std::move(report.load);
-      return {};
-    }));
+    WS_RETURN_IF_ERROR(
+        run_ranks(one, host, limits_for(one, {r}, 1), [&](RankContext& rank) -> Status {
+          WS_ASSIGN(RunReport report, rank.engine.run({r}, {}, printer));
+          load = std::move(report.load);
+          return {};
+        }));
     WS_RETURN_IF_ERROR(printer.status());
     WS_RETURN_IF_ERROR(print_out("\n\n"));
     WS_RETURN_IF_ERROR(flush_out());

@@ -112,6 +112,7 @@ OrderedJson result_json(const GenerateOptions& o, const Prompt& prompt, const Re
 double per_second(int64_t tokens, double s) { return s > 0 ? static_cast<double>(tokens) / s : 0; }
 
 struct Outcome {
+  int max_sequences = 0;  // of a rank at a time
   RunReport report;
   double load_s = 0;
   BalanceSummary balance;
@@ -148,6 +149,7 @@ OrderedJson document(const GenerateOptions& o, const SessionSetup& setup,
                    {"decode_s", decode_s},
                    {"prefill_tokens_per_s", per_second(report.prompt_tokens, prefill_s)},
                    {"decode_tokens_per_s", per_second(decode_tokens(report), decode_s)}};
+  doc["max_sequences_per_rank"] = outcome.max_sequences;
   doc["balance"] = {{"balancedness", outcome.balance.balancedness},
                     {"max_rank_load", outcome.balance.max_rank_load},
                     {"mean_rank_load", outcome.balance.mean_rank_load}};
@@ -202,14 +204,15 @@ Status generate(const GenerateOptions& o) {
   run.load_window_steps = o.load_window;
   GenerateSink sink(text, prompts, o.stops, !o.json && setup.speaks);
   Outcome outcome;
-  WS_RETURN_IF_ERROR(
-      run_session(setup, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
-        WS_ASSIGN(RunReport report, rank.engine.run(requests, run, sink));
-        if (rank.group.rank() != 0) return {};
-        outcome.report = std::move(report);
-        outcome.load_s = rank.load_s;
-        return {};
-      }));
+  const SessionLimits limits = limits_for(setup, requests, setup.ranks);
+  outcome.max_sequences = limits.max_sequences_per_rank;
+  WS_RETURN_IF_ERROR(run_session(setup, limits, [&](RankContext& rank) -> Status {
+    WS_ASSIGN(RunReport report, rank.engine.run(requests, run, sink));
+    if (rank.group.rank() != 0) return {};
+    outcome.report = std::move(report);
+    outcome.load_s = rank.load_s;
+    return {};
+  }));
   if (setup.mpi && !setup.speaks) return {};
   WS_RETURN_IF_ERROR(sink.finish());
   if (!setup.config.moe_layers().empty() && !outcome.report.load.windows.empty()) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/prompts.h"
-#include "cli/text_model.h"
+#include "tokenizer/text_model.h"
 #include "engine/engine.h"
 
 namespace wingspan {
@@ -34,8 +34,8 @@ class GenerateSink final : public RunSink {
 
  private:
   struct Answer {
-    std::unique_ptr<OutputText> text;   // shown
-    std::string unshown;                // waits until earlier answers are complete
+    std::unique_ptr<OutputText> text;  // shown
+    std::string unshown;               // waits until earlier answers are complete
     bool done = false, headed = false;
   };
   struct Routed {

@@ -51,8 +51,8 @@ Expected<ServedLoad> run_with(SessionSetup setup, const std::shared_ptr<const Mo
   ServedLoad run;
   RunOptions options;
   options.capture = {.logits = true, .prompt_logits = true, .routing = true};
-  WS_RETURN_IF_ERROR(
-      run_ranks(setup, host, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
+  WS_RETURN_IF_ERROR(run_ranks(
+      setup, host, limits_for(setup, requests, setup.ranks), [&](RankContext& rank) -> Status {
         Keeper keeper(run);
         RunSink silent;
         const bool first = rank.group.rank() == 0;
@@ -121,7 +121,7 @@ Expected<MovedTokens> run_moved_tokens(const std::string& model, int ranks, int 
     request.max_tokens = kNewTokens;
   }
   WS_RETURN_IF_ERROR(check_requests(setup.config, requests, prompts));
-  WS_ASSIGN(const auto host, load_session(setup, limits_for(requests, 1)));
+  WS_ASSIGN(const auto host, load_session(setup, limits_for(setup, requests, 1)));
   MovedTokens out;
   out.layer = layers[layers.size() / 2];
   out.before = contiguous_placement(setup.config.moe.router.experts, layers, ranks);

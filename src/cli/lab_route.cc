@@ -238,7 +238,7 @@ Status route(const RouteOptions& o) {
   logits.layer = layer;
   RunOptions run;
   run.capture.router_logits = true;
-  const SessionLimits limits = limits_for({request}, 1);
+  const SessionLimits limits = limits_for(setup, {request}, 1);
   WS_ASSIGN(auto host, load_session(setup, limits));
   WS_RETURN_IF_ERROR(run_ranks(setup, host, limits, [&](RankContext& rank) -> Status {
     WS_ASSIGN(const RunReport report, rank.engine.run({request}, run, logits));

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "cli/text_model.h"
+#include "tokenizer/text_model.h"
 
 namespace wingspan {
 

@@ -144,8 +144,8 @@ Status score(const ScoreOptions& o) {
   RowKeeper sink(prompts, setup.config, keeps && run.capture.logits, keeps && run.capture.hidden);
   RunSink silent;
   RunReport report;
-  WS_RETURN_IF_ERROR(
-      run_session(setup, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
+  WS_RETURN_IF_ERROR(run_session(
+      setup, limits_for(setup, requests, setup.ranks), [&](RankContext& rank) -> Status {
         const bool first = rank.group.rank() == 0;
         WS_ASSIGN(RunReport mine,
                   rank.engine.run(requests, run, first ? static_cast<RunSink&>(sink) : silent));

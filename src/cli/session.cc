@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/clock.h"
+#include "base/refused.h"
 #include "cli/console.h"
 #include "cli/cores.h"
 #include "comm/loopback.h"
@@ -23,10 +24,11 @@ EngineOptions engine_options(const SessionSetup& s, const SessionLimits& limits)
   o.prefill_chunk = s.options.prefill_chunk;
   o.max_sequences_per_rank = limits.max_sequences_per_rank;
   o.kv_tokens_per_rank = limits.kv_tokens_per_rank;
+  o.prefix_cache = limits.prefix_cache;
   return o;
 }
 
-Status check_session_memory(const SessionSetup& s, const SessionLimits& limits) {
+MemoryPlan memory_of(const SessionSetup& s, const SessionLimits& limits) {
   MemoryQuestion q;
   q.config = &s.config;
   q.compute = s.compute;
@@ -36,8 +38,17 @@ Status check_session_memory(const SessionSetup& s, const SessionLimits& limits) 
   q.first_rank = s.mpi ? mpi_launch().rank : 0;
   q.kv_tokens_per_rank = limits.kv_tokens_per_rank;
   q.max_rows_per_rank = s.options.prefill_chunk + limits.max_sequences_per_rank;
+  return predict_memory(q);
+}
+
+// For this process.
+int64_t memory_there(const SessionSetup& s) {
   const int64_t there = available_memory_bytes(static_cast<int64_t>(s.options.memory_gb * 1e9));
-  return check_memory(predict_memory(q), s.mpi ? there / mpi_launch().local_size : there);
+  return s.mpi ? there / mpi_launch().local_size : there;
+}
+
+Status check_session_memory(const SessionSetup& s, const SessionLimits& limits) {
+  return check_memory(memory_of(s, limits), memory_there(s));
 }
 
 void announce(const SessionSetup& s) {
@@ -48,6 +59,10 @@ void announce(const SessionSetup& s) {
 }
 
 }  // namespace
+
+int64_t kv_bytes_left(const SessionSetup& setup, const SessionLimits& limits) {
+  return (memory_there(setup) - memory_of(setup, limits).total()) / 2;
+}
 
 int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_sequences) {
   std::vector<int64_t> sizes;
@@ -63,13 +78,36 @@ int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_s
                          int64_t{0});
 }
 
-SessionLimits limits_for(const std::vector<Request>& requests, int ranks) {
-  SessionLimits limits;
-  const size_t a_rank =
-      (requests.size() + static_cast<size_t>(ranks) - 1) / static_cast<size_t>(ranks);
-  limits.max_sequences_per_rank = static_cast<int>(std::clamp<size_t>(a_rank, 1, 64));
-  limits.kv_tokens_per_rank = kv_tokens_for(requests, ranks, limits.max_sequences_per_rank);
-  return limits;
+SessionLimits limits_for(const SessionSetup& setup, const std::vector<Request>& requests,
+                         int ranks) {
+  const auto width = static_cast<size_t>(ranks);
+  const size_t a_rank = std::max<size_t>(1, (requests.size() + width - 1) / width);
+  const auto with = [&](size_t sequences) {
+    SessionLimits limits;
+    limits.max_sequences_per_rank = static_cast<int>(sequences);
+    limits.kv_tokens_per_rank = kv_tokens_for(requests, ranks, limits.max_sequences_per_rank);
+    return limits;
+  };
+  size_t wanted = std::min<size_t>(a_rank, kMostSequences);
+  const bool asked = setup.options.max_sequences > 0;
+  if (asked) wanted = std::min(wanted, static_cast<size_t>(setup.options.max_sequences));
+  size_t fits = wanted;
+  // Without an order each rank runs as many as memory allows; an order that is too large is refused
+  // by the check before loading.
+  if (!asked && setup.placement.topology.ranks() == ranks) {
+    const int64_t there = memory_there(setup);
+    while (fits > 1 && memory_of(setup, with(fits)).total() > there) fits -= (fits + 7) / 8;
+  }
+  if (fits < a_rank && setup.speaks) {
+    note(
+        fmt::format("{} of {} sequences of a rank run at a time, the others wait ({}); "
+                    "the bits stay",
+                    fits, a_rank,
+                    asked           ? "--max-sequences"
+                    : fits < wanted ? "memory; --max-sequences N sets it"
+                                    : fmt::format("the most is {}", kMostSequences)));
+  }
+  return with(fits);
 }
 
 Status check_requests(const ModelConfig& config, const std::vector<Request>& requests,
@@ -113,7 +151,12 @@ Status run_ranks(const SessionSetup& setup, std::shared_ptr<const ModelHost> hos
   };
   if (!setup.mpi) return run_loopback(setup.ranks, {}, run_rank);
   WS_ASSIGN(auto world, make_mpi());
-  Status status = run_rank(*world);
+  Status status;
+  try {
+    status = run_rank(*world);
+  } catch (const std::exception&) {
+    status = Unexpected(error_of_exception());
+  }
   if (!status) world->abort(status.error());
   return status;
 }

@@ -31,7 +31,8 @@ struct ModelOptions {
   int64_t prefill_chunk = 512;
   int threads = 0;  // 0: the machine's cores
   uint64_t seed = 0;
-  double memory_gb = 0;  // 0: what the machine has
+  double memory_gb = 0;   // 0: what the machine has
+  int max_sequences = 0;  // of a rank at a time; 0: as memory allows
 };
 // `one_width`: with --ep R; otherwise the command has an --ep of its own. `model_required`: else
 // the command has another source of a model.
@@ -63,11 +64,15 @@ Expected<SessionSetup> prepare_session(const ModelOptions& options, ModelConfig 
                                        std::shared_ptr<const WeightSource> source);
 
 struct SessionLimits {
-  int max_sequences_per_rank = 64;
+  int max_sequences_per_rank = 1;
   int64_t kv_tokens_per_rank = 0;  // enough for the longest request; see kv_tokens_for()
+  bool prefix_cache = true;
 };
-// For `requests` at hand: KV for those that run at a time.
-SessionLimits limits_for(const std::vector<Request>& requests, int ranks);
+// For `requests` at hand: all of a rank's at a time, as far as memory, --max-sequences and
+// kMostSequences allow (a note says where they do not), and KV for those.
+SessionLimits limits_for(const SessionSetup& setup, const std::vector<Request>& requests,
+                         int ranks);
+inline constexpr int kMostSequences = 4096;  // of a rank at a time
 // KV positions per rank that let `requests` run without waiting, at most `max_sequences` a rank.
 int64_t kv_tokens_for(const std::vector<Request>& requests, int ranks, int max_sequences);
 // Checks each request against the model; the error names `where` of the prompt.
@@ -78,6 +83,10 @@ Status check_requests(const ModelConfig& config, const std::vector<Request>& req
 // is a terminal). Predicts memory and refuses what does not fit.
 Expected<std::shared_ptr<const ModelHost>> load_session(const SessionSetup& setup,
                                                         const SessionLimits& limits);
+
+// Bytes that a server's process may give to the KV cache of its ranks: half of what the weights and
+// buffers of `limits` leave.
+int64_t kv_bytes_left(const SessionSetup& setup, const SessionLimits& limits);
 
 struct RankContext {
   Group& group;

@@ -127,6 +127,9 @@ void add_model_options(CLI::App& app, ModelOptions& o, bool one_width, bool mode
       ->check(CLI::Range(1, 4096));
   app.add_option("--memory-gb", o.memory_gb, "use at most so much memory; default: what is free")
       ->check(CLI::Range(1e-3, 1e6));
+  app.add_option("--max-sequences", o.max_sequences,
+                 "sequences of a rank that run at a time, the rest wait; default: as memory allows")
+      ->check(CLI::Range(1, kMostSequences));
   app.add_option("--seed", o.seed, "sampling seed")->capture_default_str();
 }
 

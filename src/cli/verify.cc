@@ -254,7 +254,7 @@ Status verify(const VerifyOptions& o) {
     v.placement = "file";
     matrix.push_back(v);
   }
-  WS_ASSIGN(auto host, load_session(setup, limits_for(requests, 1)));
+  WS_ASSIGN(auto host, load_session(setup, limits_for(setup, requests, 1)));
   WS_ASSIGN(MatrixOutcome out, Verifier(setup, host, requests, reference).run(matrix));
   if (!setup.speaks) return {};
   return print_outcome(o, setup, out);

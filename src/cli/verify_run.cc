@@ -142,7 +142,7 @@ Expected<Shown> run_variant(const SessionSetup& base, std::shared_ptr<const Mode
   run.capture = {.logits = true, .prompt_logits = true, .hidden = hidden, .routing = false};
   const auto batches = batches_of(variant.batch, requests.size());
   WS_RETURN_IF_ERROR(run_ranks(
-      setup, std::move(host), limits_for(requests, variant.ranks),
+      setup, std::move(host), limits_for(setup, requests, variant.ranks),
       [&](RankContext& rank) -> Status {
         for (const auto& numbers : batches) {
           std::vector<Request> batch;

@@ -51,8 +51,8 @@ Expected<WidthRun> run_placed(const SessionSetup& setup, std::shared_ptr<const M
   RunOptions run;
   run.load_window_steps = load_window;
   out.ranks = setup.ranks;
-  WS_RETURN_IF_ERROR(
-      run_ranks(setup, host, limits_for(requests, setup.ranks), [&](RankContext& rank) -> Status {
+  WS_RETURN_IF_ERROR(run_ranks(
+      setup, host, limits_for(setup, requests, setup.ranks), [&](RankContext& rank) -> Status {
         RunSink silent;
         WS_ASSIGN(RunReport report, rank.engine.run(requests, run, silent));
         if (rank.group.rank() != 0) return {};

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/refused.h"
 #include "comm/loopback_crew.h"
 #include "comm/loopback_world.h"
 
@@ -155,8 +156,8 @@ Status run_rank(Group& group, const std::function<Status(Group&)>& body) {
   Status status;
   try {
     status = body(group);
-  } catch (const std::exception& e) {
-    status = failed(std::string("unexpected: ") + e.what());
+  } catch (const std::exception&) {
+    status = Unexpected(error_of_exception());
   }
   if (!status) group.abort(status.error());
   return status;
@@ -185,7 +186,15 @@ Status run_loopback(int ranks, const GroupOptions& options,
     run_one(0);
   } else {
     std::vector<std::thread> threads;
-    for (int r = 0; r < ranks; ++r) threads.emplace_back(run_one, r);
+    threads.reserve(static_cast<size_t>(ranks));
+    for (int r = 0; r < ranks; ++r) {
+      try {
+        threads.emplace_back(run_one, r);
+      } catch (const std::exception&) {
+        world->abort(r, error_of_exception());  // those that run wait for it
+        break;
+      }
+    }
     for (auto& t : threads) t.join();
   }
   if (const Error* first = world->first_error()) return Unexpected(*first);

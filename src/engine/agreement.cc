@@ -7,6 +7,7 @@
 #include <map>
 
 #include "engine/wire.h"
+#include "model/digest.h"
 
 namespace wingspan {
 namespace {
@@ -29,20 +30,6 @@ class Hash {
   uint64_t value_ = 0xcbf29ce484222325ULL;
 };
 
-uint64_t model_digest(const ModelConfig& c) {
-  Hash h;
-  h.bytes(c.family.data(), c.family.size());
-  for (int64_t v :
-       {c.vocab, c.hidden, c.layers, c.dense_width, c.moe.expert_width, c.moe.shared_width,
-        c.mla.heads, c.mla.q_lora, c.mla.kv_lora, c.mla.nope, c.mla.rope, c.mla.v}) {
-    h.number(v);
-  }
-  const RouterSpec& r = c.moe.router;
-  h.number(r.experts).number(r.top_k).number(r.groups).number(r.top_groups).number(r.scale);
-  h.number(c.mla.softmax_scale).number(c.mla.rope_theta).number(c.rms_eps);
-  return h.value();
-}
-
 uint64_t placement_digest(const Placement& p) {
   Hash h;
   h.number(p.epoch).number(p.topology.experts);
@@ -55,16 +42,17 @@ uint64_t placement_digest(const Placement& p) {
 }
 
 struct Statement {
-  uint64_t model, weights, placement;
-  int64_t compute, contract, prefill_chunk, max_sequences, kv_tokens;
+  uint64_t config, headers, weights, placement;
+  int64_t compute, contract, prefill_chunk, max_sequences, kv_tokens, join_rows, prefix_cache;
   char kernels[16];
 };
 
 Statement statement_of(const ModelHost& host, const Placement& placement,
                        const EngineOptions& options) {
   Statement s{};
-  s.model = model_digest(host.config);
-  // The head's first bytes stand for the checkpoint: another one would differ there.
+  s.config = config_digest(host.config);
+  s.headers = host.source->header_digest();
+  // Two checkpoints of one shape have the same headers; the head's first bytes tell them apart.
   const PackedWeight& head = host.weights->head;
   s.weights = Hash().bytes(head.data.data(), std::min<size_t>(head.data.size(), 65536)).value();
   s.placement = placement_digest(placement);
@@ -73,6 +61,8 @@ Statement statement_of(const ModelHost& host, const Placement& placement,
   s.prefill_chunk = options.prefill_chunk;
   s.max_sequences = options.max_sequences_per_rank;
   s.kv_tokens = options.kv_tokens_per_rank;
+  s.join_rows = static_cast<int64_t>(options.join_rows);
+  s.prefix_cache = options.prefix_cache ? 1 : 0;
   std::strncpy(s.kernels, options.kernels->name, sizeof(s.kernels) - 1);
   return s;
 }
@@ -82,7 +72,8 @@ Status compare(int rank, const Statement& mine, const Statement& theirs) {
     return invalid_input(fmt::format("rank {} runs with another {} than this rank", rank, what),
                          "start", "start all ranks with the same options and files");
   };
-  if (theirs.model != mine.model) return differs("model configuration");
+  if (theirs.config != mine.config) return differs("model configuration");
+  if (theirs.headers != mine.headers) return differs("checkpoint (names, shapes or sizes)");
   if (theirs.weights != mine.weights) return differs("checkpoint");
   if (theirs.placement != mine.placement) return differs("placement");
   if (theirs.compute != mine.compute) return differs("compute mode");
@@ -91,6 +82,8 @@ Status compare(int rank, const Statement& mine, const Statement& theirs) {
   if (theirs.max_sequences != mine.max_sequences || theirs.kv_tokens != mine.kv_tokens) {
     return differs("limit of sequences");
   }
+  if (theirs.join_rows != mine.join_rows) return differs("choice of joined rows");
+  if (theirs.prefix_cache != mine.prefix_cache) return differs("choice of a prefix cache");
   if (std::strncmp(theirs.kernels, mine.kernels, sizeof(mine.kernels)) != 0) {
     return differs("kernel kind");
   }

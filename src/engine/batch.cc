@@ -1,6 +1,9 @@
 // A set of requests that is known from the start, driven through steps until all have ended.
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "base/hash.h"
 #include "engine/engine.h"
 
 namespace wingspan {
@@ -45,11 +48,15 @@ class BatchResults {
     }
   }
 
-  void add(const StepReport& step) {
+  Status add(const StepReport& step) {
     for (const TokenEvent& event : step.tokens) add(event);
     for (const EndEvent& event : step.ended) {
       RequestResult& r = result(event.id);
       if (r.finish != FinishReason::kNone) continue;
+      if (event.reason == FinishReason::kNotFinite) {
+        return failed(fmt::format("prompt {}, {}", event.id, event.what), "",
+                      "try --compute f32, or check the checkpoint");
+      }
       // A cancelled one was ended by the sink; other ranks than 0 learn of it here.
       const bool stopped = event.reason == FinishReason::kCancelled;
       finish(event.id, stopped ? FinishReason::kStop : event.reason);
@@ -61,6 +68,7 @@ class BatchResults {
                       &StepTimes::commit_ns, &StepTimes::total_ns}) {
       t.*part += step.times.*part;
     }
+    return {};
   }
 
   RunReport take(const Load& load) {
@@ -83,6 +91,7 @@ class BatchResults {
     if (r.finish != FinishReason::kNone) return;
     r.output_ids.push_back(event.token);
     r.logprobs.push_back(event.logprob);
+    r.logits_hash = hash_mix(r.logits_hash, event.logits_hash);
     const int request = static_cast<int>(event.id);
     if (sink_ != nullptr) sink_->on_token(request, event.token, event.logprob);
     if (event.finish != FinishReason::kNone) {
@@ -121,7 +130,10 @@ Expected<RunReport> Engine::run(const std::vector<Request>& requests, const RunO
   BatchResults results(requests, group().rank() == 0 ? &sink : nullptr, orders);
   for (;;) {
     WS_ASSIGN(const StepReport* report, steps->step(&orders));
-    results.add(*report);
+    if (Status status = results.add(*report); !status) {
+      group().abort(status.error());
+      return Unexpected(status.error());
+    }
     if (report->last) break;
   }
   return results.take(steps->load());

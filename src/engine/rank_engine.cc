@@ -65,8 +65,9 @@ Expected<std::unique_ptr<Engine>> RankEngine::create(
     WS_ASSIGN(joint, JointRows::create(group, joint_shape(config, limits.max_rows)));
   }
   const auto rows = static_cast<size_t>(limits.max_rows);
+  // A row can have two entries: a fault, and what its logits give all the same.
   WS_ASSIGN(channels.commit,
-            group.open_channel(sizeof(CommitHeader) + rows * sizeof(CommitEntry) + kOrderBytes,
+            group.open_channel(sizeof(CommitHeader) + 2 * rows * sizeof(CommitEntry) + kOrderBytes,
                                "commit"));
   WS_ASSIGN(channels.tops,
             group.open_channel(rows * (sizeof(TopRecord) + kMaxTopLogprobs * sizeof(TopLogprob)),

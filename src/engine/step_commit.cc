@@ -8,6 +8,14 @@
 #include "engine/step_loop.h"
 
 namespace wingspan {
+namespace {
+
+std::string tensor_phrase(Tensor tensor) {
+  const bool several = tensor == Tensor::kRouterLogits || tensor == Tensor::kLogits;
+  return fmt::format("the {} {}", tensor_name(tensor), several ? "are" : "is");
+}
+
+}  // namespace
 
 Status StepLoop::commit(OrderSource* source) {
   Group& group = engine_.group_;
@@ -36,6 +44,7 @@ Status StepLoop::commit(OrderSource* source) {
   header.entries = static_cast<int32_t>(computes ? outcome_.entries.size() : 0);
   header.order_bytes = static_cast<int32_t>(orders.size());
   header.more_orders = sender_.sending() ? 1 : 0;
+  spoiled_.assign(static_cast<size_t>(scheduler_.slots()), false);
   const auto on_message = [&](int rank, std::span<const std::byte> bytes) {
     return apply(rank, header, bytes);
   };
@@ -121,6 +130,11 @@ Status StepLoop::apply_entry(int rank, int32_t index, const CommitEntry& entry) 
   if (entry.slot < 0 || entry.slot >= scheduler_.slots()) {
     return failed(fmt::format("malformed commit: slot {}", entry.slot), "commit");
   }
+  if (entry.kind == CommitEntry::kNotFinite) {
+    apply_fault(entry);
+    return {};
+  }
+  if (spoiled_[static_cast<size_t>(entry.slot)]) return {};
   TokenEvent& event = report_.tokens.emplace_back();
   event.id = scheduler_.id_of(entry.slot);
   event.prompt = entry.kind == CommitEntry::kPromptToken;
@@ -148,6 +162,18 @@ Status StepLoop::apply_entry(int rank, int32_t index, const CommitEntry& entry) 
   scheduler_.append(entry.slot, entry.token);
   if (event.finish != FinishReason::kNone) scheduler_.finish(entry.slot);
   return {};
+}
+
+// Its neighbours go on: nothing of one row enters another.
+void StepLoop::apply_fault(const CommitEntry& entry) {
+  const auto slot = static_cast<size_t>(entry.slot);
+  if (spoiled_[slot]) return;  // the first position counts
+  spoiled_[slot] = true;
+  const std::string layer = entry.finish >= 0 ? fmt::format(", layer {}", entry.finish) : "";
+  report_.ended.push_back({scheduler_.id_of(entry.slot), FinishReason::kNotFinite,
+                           fmt::format("position {}{}: {} not finite", entry.position, layer,
+                                       tensor_phrase(static_cast<Tensor>(entry.token)))});
+  scheduler_.finish(entry.slot);
 }
 
 void StepLoop::account(const ForwardTimes& before, int64_t forward_ns, int64_t commit_ns) {

@@ -59,10 +59,10 @@ StepLoop::StepLoop(RankEngine& engine, const RunOptions& options, RunSink& sink,
   logit_rows_.reserve(rows);
   logit_origins_.reserve(rows);
   for (Outcome* outcome : {&outcome_, &first_outcome_}) {
-    outcome->entries.reserve(rows);
-    outcome->tops.resize(rows);
+    outcome->entries.reserve(2 * rows);
+    outcome->tops.resize(2 * rows);
   }
-  message_.reserve(sizeof(CommitHeader) + rows * sizeof(CommitEntry) + kOrderBytes);
+  message_.reserve(sizeof(CommitHeader) + 2 * rows * sizeof(CommitEntry) + kOrderBytes);
   report_.tokens.reserve(rows * ranks);
   report_.rank_rows.resize(ranks);
   received_tops_.resize(ranks);
@@ -219,6 +219,7 @@ Status StepLoop::compute() {
       tokens_, sequences_, logit_rows_, head_rounds(), engine_.group_.rank(), report_.rank_rows};
   const int64_t step = engine_.next_step_;
   WS_RETURN_IF_ERROR(engine_.forward_.run(step, input, *this));
+  report_faults();
   const int64_t rounds = engine_.forward_.head_rounds(input);
   for (int64_t round = 0; round < rounds; ++round) {
     WS_ASSIGN(const HeadRows head, engine_.forward_.head(step, input, round));
@@ -247,6 +248,21 @@ Status StepLoop::audit() {
   return failed(fmt::format("rank {} computed step {} twice with different results",
                             engine_.group_.rank(), engine_.next_step_),
                 "audit", "the machine or this build is faulty: run wingspan verify");
+}
+
+// A row that is not finite ends its request. Its entry comes before those of tokens.
+void StepLoop::report_faults() {
+  const auto faults = engine_.forward_.faults();
+  for (size_t r = 0; r < faults.size(); ++r) {
+    if (faults[r].tensor == Tensor::kNone) continue;
+    CommitEntry entry;
+    entry.kind = CommitEntry::kNotFinite;
+    entry.slot = scheduler_.slot_of(origins_[r].id);
+    entry.token = static_cast<int32_t>(faults[r].tensor);
+    entry.finish = faults[r].layer;
+    entry.position = static_cast<int32_t>(origins_[r].position);
+    outcome_.entries.push_back(entry);
+  }
 }
 
 // Rows side by side, each on one thread.
@@ -285,6 +301,13 @@ CommitEntry StepLoop::sample(const LogitRow& row, std::span<const float> logits,
   CommitEntry entry;
   entry.slot = row.slot;
   entry.position = static_cast<int32_t>(position);
+  if (!summary.finite) {
+    entry.kind = CommitEntry::kNotFinite;
+    entry.token = static_cast<int32_t>(Tensor::kLogits);
+    entry.finish = -1;
+    entry.position = static_cast<int32_t>(row.position);
+    return entry;
+  }
   if (r.hash_logits) entry.hash = hash_logits(logits);
   if (!row.emits) {
     if (!r.score || position >= prompt) return entry;
@@ -326,7 +349,8 @@ void StepLoop::find_tops(const LogitRow& row, const CommitEntry& entry,
                          std::vector<TopLogprob>& out) const {
   out.clear();
   const int wanted = request(row.slot).top_logprobs;
-  if (wanted == 0 || entry.kind == CommitEntry::kNone) return;
+  const bool token = entry.kind == CommitEntry::kToken || entry.kind == CommitEntry::kPromptToken;
+  if (wanted == 0 || !token) return;
   std::vector<int32_t> ids;
   top_tokens(logits, std::min(wanted, kMaxTopLogprobs), ids);
   for (const int32_t id : ids) out.push_back({id, log_probability(logits, summary.sum, id)});

@@ -67,6 +67,7 @@ class StepLoop final : public StepRunner, public StepTap {
   Status compute();
   Status audit();
   Status sample_round(const HeadRows& head);
+  void report_faults();
   CommitEntry sample(const LogitRow& row, std::span<const float> logits,
                      const LogitSummary& summary, Sampler& sampler) const;
   void find_tops(const LogitRow& row, const CommitEntry& entry, std::span<const float> logits,
@@ -78,6 +79,7 @@ class StepLoop final : public StepRunner, public StepTap {
   Status apply(int rank, const CommitHeader& mine, std::span<const std::byte> bytes);
   Status check_guard(int rank, const CommitHeader& mine, const CommitHeader& theirs) const;
   Status apply_entry(int rank, int32_t index, const CommitEntry& entry);
+  void apply_fault(const CommitEntry& entry);
   void account(const ForwardTimes& before, int64_t forward_ns, int64_t commit_ns);
   void complete_report();
   Request& request(int slot) { return requests_[static_cast<size_t>(slot)]; }
@@ -106,6 +108,7 @@ class StepLoop final : public StepRunner, public StepTap {
   std::vector<LogitRow> logit_origins_;
   Outcome outcome_, first_outcome_;
   bool wants_tops_ = false;  // any row of the group
+  std::vector<bool> spoiled_;  // by slot: ended in this step since a row is not finite
   std::vector<std::byte> message_;
   std::vector<std::vector<std::byte>> received_tops_;  // by rank, on rank 0
 };

@@ -28,13 +28,13 @@ struct CommitHeader {
 
 // One row's result, sent by the rank that owns its sequence.
 struct CommitEntry {
-  enum Kind : int32_t { kNone, kToken, kPromptToken };
+  enum Kind : int32_t { kNone, kToken, kPromptToken, kNotFinite };
   int32_t kind = kNone;
   int32_t slot = 0;  // of the scheduler
-  int32_t token = 0;
+  int32_t token = 0;  // with kNotFinite: the Tensor (model/step.h)
   float logprob = 0;
-  int32_t finish = 0;    // FinishReason, with kToken
-  int32_t position = 0;  // of the token
+  int32_t finish = 0;    // FinishReason, with kToken; with kNotFinite: the layer
+  int32_t position = 0;  // of the token; with kNotFinite: of the row
   uint64_t hash = 0;     // of the row of logits, if it is wanted
 };
 

@@ -91,9 +91,13 @@ struct LinearArgs {
   float* y = nullptr;
   int64_t y_stride = 0;
   int64_t panel_begin = 0, panel_end = 0;
+  int64_t y_panel = 0;  // ≤ panel_begin: the panel whose columns stand first in a row of y
   float* const* y_rows = nullptr;  // [x.rows], instead of y: where each row goes
 
-  float* row(int64_t m) const { return y_rows != nullptr ? y_rows[m] : y + m * y_stride; }
+  // Where the columns of a panel ≥ y_panel go in row m.
+  float* at(int64_t m, int64_t panel) const {
+    return (y_rows != nullptr ? y_rows[m] : y + m * y_stride) + (panel - y_panel) * kPanel;
+  }
 };
 void linear_ref(const LinearArgs& args);
 
@@ -106,7 +110,7 @@ struct GateUpArgs {
   int64_t y_stride = 0;
   int64_t panel_begin = 0, panel_end = 0;
 
-  float* row(int64_t m) const { return y + m * y_stride; }
+  float* at(int64_t m, int64_t panel) const { return y + m * y_stride + panel * kPanel; }
 };
 void gate_up_ref(const GateUpArgs& args);
 

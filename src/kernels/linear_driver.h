@@ -129,7 +129,7 @@ struct LinearJob {
     return a.w->scales.as<float>() + panel * kPanel / kFp8Block * fp8_blocks(a.w->k);
   }
   void store(int64_t row, int64_t output, const float* sums) const {
-    float* y = a.row(row) + output * kPanel;
+    float* y = a.at(row, output);
     const int64_t n = a.w->n - output * kPanel;
     n >= kPanel ? store16(y, load16(sums)) : store_partial16(y, n, load16(sums));
   }
@@ -147,7 +147,7 @@ struct GateUpJob {
   }
   void store(int64_t row, int64_t output, const float* sums) const {
     const F16 value = mul16(silu16(load16(sums)), load16(sums + kPanel));
-    float* y = a.row(row) + output * kPanel;
+    float* y = a.at(row, output);
     const int64_t n = a.w->width - output * kPanel;
     n >= kPanel ? store16(y, value) : store_partial16(y, n, value);
   }

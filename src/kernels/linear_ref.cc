@@ -64,7 +64,7 @@ void linear_ref(const LinearArgs& a) {
       const float* scales =
           w.scales.size() ? w.scales.as<float>() + n / kFp8Block * fp8_blocks(w.k) : nullptr;
       for (int64_t m = 0; m < a.x.rows; ++m) {
-        a.row(m)[n] = output(a.x, m, {w.dtype, w.data.data(), place, lane}, scales);
+        a.at(m, p)[lane] = output(a.x, m, {w.dtype, w.data.data(), place, lane}, scales);
       }
     }
   }
@@ -85,7 +85,7 @@ void gate_up_ref(const GateUpArgs& a) {
       for (int64_t m = 0; m < a.x.rows; ++m) {
         const float g = output(a.x, m, {w.dtype, w.data.data(), gate, lane}, scales);
         const float u = output(a.x, m, {w.dtype, w.data.data(), up, lane}, up_scales);
-        a.row(m)[n] = silu_contract(g) * u;
+        a.at(m, p)[lane] = silu_contract(g) * u;
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/finite.h"
 #include "moe/router.h"
 
 namespace wingspan {
@@ -56,6 +57,7 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
   packed_act_ = Buffer(static_cast<size_t>(OpRunner::packed_bytes(rows, widest)));
   logits_ = Buffer(floats(head_rows_ * config.vocab));
   summaries_.resize(static_cast<size_t>(head_rows_));
+  faults_.reserve(static_cast<size_t>(limits.max_rows));
   if (head != nullptr) head_part_ = Buffer(floats(head->max_total_rows() * head->columns()));
   if (moe_layers.empty()) return;
   const int64_t experts_count = config.moe.router.experts;
@@ -79,7 +81,10 @@ Status ForwardPass::run(int64_t step_number, const StepInput& step, StepTap& tap
   WS_CHECK(rows <= limits_.max_rows, "{} rows > {}", rows, limits_.max_rows);
   mark_ns_ = clock_.now_ns();
   joint_.begin_step(step_number, step.rank_rows);
+  faults_.assign(step.tokens.size(), {});
   embed(step);
+  const std::array embedded = {Source{Tensor::kEmbedding, hidden_.as<float>(), config_.hidden}};
+  find_faults(rows, -1, embedded);
   int moe_index = 0;
   for (int layer = 0; layer < config_.layers; ++layer) {
     joint_.set_layer(layer);
@@ -126,6 +131,9 @@ Status ForwardPass::attention(int layer, const StepInput& step) {
                 normed_.as<float>(), config_.hidden, rows);
   WS_RETURN_IF_ERROR(mla_.run(w.mla, layer, normed_.as<float>(), step, branch_.as<float>()));
   add(branch_.as<float>(), rows);
+  const std::array sources = {Source{Tensor::kInputNorm, normed_.as<float>(), config_.hidden},
+                              Source{Tensor::kAttention, branch_.as<float>(), config_.hidden}};
+  find_faults(rows, layer, sources);
   return {};
 }
 
@@ -138,7 +146,33 @@ Status ForwardPass::dense(int layer, int64_t rows) {
   WS_RETURN_IF_ERROR(
       joint_.mlp(x, *w.dense, act_, packed_act_, branch_.as<float>(), config_.hidden));
   add(branch_.as<float>(), rows);
+  const std::array sources = {Source{Tensor::kMlpNorm, normed_.as<float>(), config_.hidden},
+                              Source{Tensor::kDenseMlp, branch_.as<float>(), config_.hidden}};
+  find_faults(rows, layer, sources);
   return {};
+}
+
+void ForwardPass::find_faults(int64_t rows, int layer, std::span<const Source> sources) {
+  const float* hidden = hidden_.as<float>();
+  for (int64_t r = 0; r < rows; ++r) {
+    RowFault& fault = faults_[static_cast<size_t>(r)];
+    if (fault.tensor != Tensor::kNone) continue;
+    if (all_finite(hidden + r * config_.hidden, config_.hidden)) continue;
+    fault = {Tensor::kResidual, layer};
+    for (const Source& source : sources) {
+      if (all_finite(source.values + r * source.width, source.width)) continue;
+      fault.tensor = source.tensor;
+      break;
+    }
+  }
+}
+
+const char* tensor_name(Tensor tensor) {
+  static constexpr const char* kNames[] = {
+      "none",           "embedding",        "attention norm output", "attention output",
+      "MLP norm output", "router logits",    "experts' output",       "shared expert's output",
+      "MLP output",     "residual stream",  "logits"};
+  return kNames[static_cast<size_t>(tensor)];
 }
 
 // Rule 1: routing is computed in float32 from the unrounded rows.
@@ -204,6 +238,13 @@ Status ForwardPass::moe(int64_t step_number, int layer, int moe_index, const Ste
     for (int64_t i = 0; i < rows * config_.hidden; ++i) sum[i] = sum[i] + shared[i];
   }
   add(combined_.as<float>(), rows);
+  const std::array sources = {
+      Source{Tensor::kMlpNorm, normed_.as<float>(), config_.hidden},
+      Source{Tensor::kRouterLogits, router_logits_.as<float>(), config_.moe.router.experts},
+      Source{Tensor::kSharedExpert, w.shared ? branch_.as<float>() : normed_.as<float>(),
+             config_.hidden},
+      Source{Tensor::kExperts, combined_.as<float>(), config_.hidden}};
+  find_faults(rows, layer, sources);
   lap(times_.combine_ns);
   return {};
 }
@@ -250,7 +291,8 @@ Status ForwardPass::head_over_group(int64_t step_number, const Rows& x) {
     LinearArgs args;
     args.x = gathered_rows(x.dtype, places.data(), static_cast<int64_t>(places.size()), x.cols);
     args.w = &weights_.head;
-    args.y = head_part_.as<float>() - first;  // the kernel counts columns from the first of all
+    args.y = head_part_.as<float>();
+    args.y_panel = skipped;
     args.y_stride = width;
     const int64_t groups = (panels + kGroup - 1) / kGroup;
     run_ranges(ops_.pool(), groups, 1, [&](int64_t, int64_t begin, int64_t end) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -50,6 +51,10 @@ class ForwardPass {
   int64_t head_rounds(const StepInput& step) const;
   Expected<HeadRows> head(int64_t step_number, const StepInput& step, int64_t round);
 
+  // By row of the last run(): what was not finite first. Later operations spread it over the row,
+  // never to other rows.
+  std::span<const RowFault> faults() const { return faults_; }
+
   const ForwardTimes& times() const { return times_; }
 
  private:
@@ -59,6 +64,14 @@ class ForwardPass {
   Status moe(int64_t step_number, int layer, int moe_index, const StepInput& step, StepTap& tap);
   Status route(const MoeWeights& w, int64_t rows);
   void add(const float* x, int64_t rows);
+  // Buffers [rows][width] that led to the present residual stream, in the order of computing.
+  struct Source {
+    Tensor tensor;
+    const float* values;
+    int64_t width;
+  };
+  // Looks whether rows of the residual stream are still finite, and where one that is not began.
+  void find_faults(int64_t rows, int layer, std::span<const Source> sources);
   Status head_over_group(int64_t step_number, const Rows& x);
   void summarize_logits(int64_t rows);
   // Adds the time since the last call to `part`.
@@ -82,6 +95,7 @@ class ForwardPass {
   Buffer hidden_, normed_, branch_, packed_, act_, packed_act_, logits_, head_part_;
   Buffer router_logits_, router_scratch_, expert_ids_, expert_weights_, combined_;
   std::vector<LogitSummary> summaries_;  // of the logits at hand
+  std::vector<RowFault> faults_;
   ForwardTimes times_;
   int64_t mark_ns_ = 0;
 };

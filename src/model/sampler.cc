@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "kernels/finite.h"
 #include "kernels/numerics.h"
 
 namespace wingspan {
@@ -49,6 +50,7 @@ int32_t argmax(std::span<const float> logits) {
 
 LogitSummary summarize(const Kernels& kernels, std::span<const float> logits) {
   LogitSummary out;
+  out.finite = all_finite(logits.data(), static_cast<int64_t>(logits.size()));
   out.sum = kernels.log_sum_exp(logits.data(), static_cast<int64_t>(logits.size()));
   // The first that equals the maximum is argmax() but for a NaN in front, which nothing beats.
   const bool nan_first = logits[0] != logits[0];

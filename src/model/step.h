@@ -43,6 +43,26 @@ class StepTap {
                           const float* /*weights*/, const float* /*logits*/) {}
 };
 
+// The first operation whose output was not finite in a row, if any.
+enum class Tensor : int32_t {
+  kNone,
+  kEmbedding,
+  kInputNorm,
+  kAttention,
+  kMlpNorm,
+  kRouterLogits,
+  kExperts,
+  kSharedExpert,
+  kDenseMlp,
+  kResidual,  // a sum of finite addends
+  kLogits,
+};
+const char* tensor_name(Tensor tensor);  // "attention output", …
+struct RowFault {
+  Tensor tensor = Tensor::kNone;
+  int32_t layer = -1;  // −1: outside the layers
+};
+
 // Logits of logit_rows[first] and the rows behind it, valid until the next round of the head.
 struct HeadRows {
   int64_t first = 0, rows = 0;

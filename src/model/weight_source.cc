@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/hash.h"
 #include "base/rng.h"
 
 namespace wingspan {
@@ -29,6 +30,8 @@ class CheckpointSource final : public WeightSource {
     if (info.dtype != DType::kF8E4M3) return {};
     return read_scales(spec, out);
   }
+
+  uint64_t header_digest() const override { return checkpoint_.header_digest(); }
 
  private:
   Expected<TensorInfo> checked(const TensorSpec& spec) const {
@@ -82,6 +85,9 @@ class SyntheticSource final : public WeightSource {
   SyntheticSource(DType dtype, uint64_t seed) : dtype_(dtype), seed_(seed) {}
 
   Expected<DType> dtype(const TensorSpec&) const override { return dtype_; }
+  uint64_t header_digest() const override {
+    return hash_mix(seed_, static_cast<uint64_t>(dtype_));
+  }
 
   Status read(const TensorSpec& spec, RawTensor& out) const override {
     int64_t elements = 1;

@@ -30,6 +30,8 @@ class WeightSource {
   // Fills `out` (reusing its memory). Errors (kInvalidInput): missing, of another shape, of a dtype
   // that this tensor can't have, or FP8 without its scales.
   virtual Status read(const TensorSpec& spec, RawTensor& out) const = 0;
+  // Of everything but the values: names, dtypes, shapes, offsets and sizes, file by file.
+  virtual uint64_t header_digest() const = 0;
 };
 
 Expected<std::unique_ptr<WeightSource>> open_checkpoint_source(const Files& files,

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <cmath>
 #include <cstring>
 #include <mutex>
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "kernels/finite.h"
 
 namespace wingspan {
 namespace {
@@ -55,6 +57,45 @@ float raw_value(const RawTensor& raw, int64_t n, int64_t k, int64_t row, int64_t
   }
 }
 
+bool is_finite(const RawTensor& raw) {
+  const auto count = static_cast<int64_t>(raw.bytes.size()) / dtype_size(raw.dtype);
+  const std::byte* p = raw.bytes.data();
+  switch (raw.dtype) {
+    case DType::kF32:
+      return all_finite(reinterpret_cast<const float*>(p), count);
+    case DType::kBF16:
+      return all_finite_bf16(reinterpret_cast<const uint16_t*>(p), count);
+    default:
+      return all_finite_e4m3(reinterpret_cast<const uint8_t*>(p), count) &&
+             all_finite(raw.scales.data(), static_cast<int64_t>(raw.scales.size()));
+  }
+}
+
+// A weight that is not finite leaves no answer defined, so it is refused when it is read. `as_read`
+// is false where the value was finite in the file and became infinite by rounding to BF16.
+Status check_finite(const TensorSpec& spec, const RawTensor& raw, bool as_read) {
+  if (is_finite(raw)) return {};
+  const int64_t cols = spec.shape.back();
+  const int64_t rows = spec.shape.size() == 2 ? spec.shape[0] : 1;
+  for (int64_t i = 0; i < rows * cols; ++i) {
+    const float value = raw_value(raw, rows, cols, i / cols, i % cols);
+    if (std::isfinite(value)) continue;
+    const std::string place = spec.shape.size() == 2
+                                  ? fmt::format("row {}, column {}", i / cols, i % cols)
+                                  : fmt::format("index {}", i);
+    return invalid_input(
+        fmt::format("the weights are not finite: tensor {} has {} in {}{}, so no prompt has a "
+                    "result from position 0 on",
+                    spec.name, std::isnan(value) ? "NaN" : "infinity", place,
+                    as_read ? "" : " once rounded to BF16"),
+        "checkpoint",
+        as_read ? "get or convert the checkpoint again" : "use --compute f32");
+  }
+  return invalid_input(fmt::format("the weights are not finite: tensor {} has a scale that is not",
+                                   spec.name),
+                       "checkpoint", "get or convert the checkpoint again");
+}
+
 // Reads tensors of one layer or expert, each thread with its own scratch.
 class Reader {
  public:
@@ -64,8 +105,10 @@ class Reader {
   Expected<const RawTensor*> raw(const TensorSpec& spec, RawTensor& into) {
     WS_RETURN_IF_ERROR(source_.read(spec, into));
     if (progress_ != nullptr) progress_->bytes_done += static_cast<int64_t>(into.bytes.size());
+    WS_RETURN_IF_ERROR(check_finite(spec, into, true));
     if (stored_weight_type(compute_, into.dtype) == DType::kBF16 && into.dtype == DType::kF32) {
       round_to_bf16(into);
+      WS_RETURN_IF_ERROR(check_finite(spec, into, false));
     }
     return &into;
   }
@@ -79,6 +122,7 @@ class Reader {
   // A vector (norm weight, router bias) as float32, whatever the compute mode.
   Expected<std::vector<float>> vector(const TensorSpec& spec) {
     WS_RETURN_IF_ERROR(source_.read(spec, first_));
+    WS_RETURN_IF_ERROR(check_finite(spec, first_, true));
     std::vector<float> out(static_cast<size_t>(spec.shape[0]));
     for (size_t i = 0; i < out.size(); ++i) {
       out[i] = raw_value(first_, 1, spec.shape[0], 0, static_cast<int64_t>(i));

@@ -168,6 +168,14 @@ void Scheduler::admit() {
   }
 }
 
+// A block for each sequence that may grow into one: without that reserve they would soon preempt.
+int64_t Scheduler::soon_wanted(const Rank& rank) const {
+  return std::count_if(rank.running.begin(), rank.running.end(), [&](int slot) {
+    const Sequence& s = at(slot);
+    return static_cast<int64_t>(s.blocks.size()) < blocks_for(s.prompt + s.max_new);
+  });
+}
+
 // What a rank has to do: rows to read, and the blocks over which its sequences attend.
 int64_t Scheduler::work(const Rank& rank) const {
   int64_t unread = 0;
@@ -192,8 +200,7 @@ int Scheduler::choose_rank(int slot, std::vector<int32_t>& best_match) {
     if (static_cast<int>(r.running.size()) >= limits_.max_sequences_per_rank) continue;
     r.pool.match(s.tokens, std::span(s.hashes).first(static_cast<size_t>(reusable)), match);
     const auto found = static_cast<int64_t>(match.size());
-    // Those that run will want a block each; without that reserve they would soon preempt.
-    const auto reserve = static_cast<int64_t>(r.running.size());
+    const int64_t reserve = soon_wanted(r);
     const int64_t there = r.pool.available() - r.pool.idle_of(match);
     if (blocks_for(s.length) - found + reserve > there) continue;
     const int64_t total = work(r) + s.length - found * limits_.kv_block;
@@ -338,9 +345,11 @@ const std::vector<int64_t>& Scheduler::commit() {
       s.planned = false;
       const bool ends = s.state == State::kEnding;
       WS_CHECK(!item.emits || ends || s.appended > 0, "request {} got no token", s.id);
-      if (!item.emits) {
+      if (ends && s.appended == 0) {
+        // Cancelled, or its rows are not to be trusted: they count no more and are not cached.
+      } else if (!item.emits) {
         s.position = item.first_position + item.rows;
-      } else if (s.appended > 0) {
+      } else {
         s.position = s.length - 1;
       }
       publish(item.slot);

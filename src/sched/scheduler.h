@@ -103,7 +103,8 @@ class Scheduler {
   const StepPlan& plan_step();
   // A token after the sequence's last one. Only in a slot of the plan whose item emits.
   void append(int slot, int32_t token);
-  // The sequence ends with the plan's commit.
+  // The sequence ends with the plan's commit. Without a token appended the rows of the plan count
+  // no more, and what they wrote is not found again.
   void finish(int slot);
   // Counts the rows of the plan: of an item that emits, one more row than what was appended after
   // the first token. Gives back the blocks of what ended. CHECKs that each item that emits and did
@@ -171,6 +172,7 @@ class Scheduler {
   void admit_to(int rank, int slot, std::span<const int32_t> cached);
   void hash_blocks(Sequence& s, int64_t blocks) const;
   int64_t work(const Rank& rank) const;
+  int64_t soon_wanted(const Rank& rank) const;
   void plan_decoding(int rank);
   int drafts_with_room(Rank& r, int slot);
   void plan_item(int rank, const StepItem& item);

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "base/check.h"
+#include "base/refused.h"
 
 namespace wingspan {
 namespace {
@@ -22,13 +22,13 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   if (bytes >= kMapThreshold) {
     void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    WS_CHECK(p != MAP_FAILED, "can't map {} bytes", bytes);
+    if (p == MAP_FAILED) throw MemoryRefused(bytes);
     data_ = static_cast<std::byte*>(p);
     return;
   }
   const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
-  WS_CHECK(data_ != nullptr, "can't allocate {} bytes", bytes);
+  if (data_ == nullptr) throw MemoryRefused(bytes);
   std::memset(data_, 0, rounded);
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/json.h"
 
 namespace wingspan {
@@ -210,6 +211,21 @@ uint64_t Checkpoint::total_bytes() const {
     for (const auto& [name, info] : shard->tensors()) total += info.bytes;
   }
   return total;
+}
+
+uint64_t Checkpoint::header_digest() const {
+  uint64_t h = hash_mix(kHashSeed, shards_.size());
+  for (const auto& shard : shards_) {
+    h = hash_mix(h, shard->tensors().size());
+    for (const auto& [name, info] : shard->tensors()) {
+      for (const char c : name) h = hash_mix(h, static_cast<uint64_t>(c));
+      h = hash_mix(h, static_cast<uint64_t>(info.dtype));
+      h = hash_mix(h, info.shape.size());
+      for (const int64_t d : info.shape) h = hash_mix(h, static_cast<uint64_t>(d));
+      h = hash_mix(hash_mix(h, info.offset), info.bytes);
+    }
+  }
+  return h;
 }
 
 Status write_safetensors(const Files& files, const std::string& path,

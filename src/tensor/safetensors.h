@@ -66,6 +66,8 @@ class Checkpoint {
   Status read(const std::string& name, std::span<std::byte> out) const;
   Status read_part(const std::string& name, uint64_t skip, std::span<std::byte> out) const;
   uint64_t total_bytes() const;
+  // Of every shard's tensors (name, dtype, shape, offset, size), in the order of their names.
+  uint64_t header_digest() const;
   const std::string& directory() const { return directory_; }
 
  private:

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tokenizer/limits.h"
 #include "tokenizer/utf8.h"
 
@@ -81,8 +83,20 @@ std::pair<int64_t, size_t> TokenTrie::longest(std::string_view text, size_t at) 
   return best;
 }
 
+bool is_mark(const AddedToken& token) {
+  const std::string& c = token.content;
+  const bool brackets = c.size() > 2 && ((c.front() == '<' && c.back() == '>') ||
+                                         (c.front() == '[' && c.back() == ']'));
+  return token.special || brackets;
+}
+
 void TokenTrie::split(std::string_view text, const std::vector<AddedToken>& tokens,
-                      std::vector<AddedSplit>& out) const {
+                      std::vector<AddedSplit>& out, std::span<const TextRange> plain) const {
+  const auto is_plain = [&](size_t begin, size_t end) {
+    return std::any_of(plain.begin(), plain.end(), [&](const TextRange& range) {
+      return begin < range.end && range.begin < end;
+    });
+  };
   size_t done = 0;  // everything before is cut
   for (size_t at = 0; at < text.size();) {
     if (!first_[static_cast<unsigned char>(text[at])]) {
@@ -96,6 +110,10 @@ void TokenTrie::split(std::string_view text, const std::vector<AddedToken>& toke
     }
     const AddedToken& token = tokens[static_cast<size_t>(index)];
     size_t begin = at, end = match_end;
+    if (!plain.empty() && is_mark(token) && is_plain(begin, end)) {
+      ++at;
+      continue;
+    }
     at = match_end;
     // Also when swallowed by the token before: its spaces end behind this match's begin.
     if (begin < done) continue;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -13,10 +14,21 @@
 
 namespace wingspan {
 
+struct AddedToken;
+// Whether a token marks something (the end of a turn, a role) rather than being a word: it is
+// special, or stands in angle or square brackets, as some families write marks without saying that
+// they are special.
+bool is_mark(const AddedToken& token);
+
 struct AddedToken {
   int32_t id = 0;
   std::string content;
   bool single_word = false, lstrip = false, rstrip = false, normalized = false, special = false;
+};
+
+// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin = 0, end = 0;
 };
 
 // A stretch of text: a token, or text between tokens (id −1).
@@ -30,9 +42,10 @@ class TokenTrie {
  public:
   void add(std::string_view text, size_t token);
   bool empty() const { return nodes_.size() == 1; }
-  // Cuts `text`; `tokens` gives the rules of each token.
+  // Cuts `text`; `tokens` gives the rules of each token. In the ranges of `plain` (ascending) a
+  // token that serves as a mark (is_mark) is text.
   void split(std::string_view text, const std::vector<AddedToken>& tokens,
-             std::vector<AddedSplit>& out) const;
+             std::vector<AddedSplit>& out, std::span<const TextRange> plain = {}) const;
 
  private:
   struct Node {

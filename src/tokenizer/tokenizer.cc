@@ -1,10 +1,13 @@
 #include "tokenizer/tokenizer.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "tokenizer/byte_alphabet.h"
 #include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
 
@@ -53,9 +56,9 @@ class Encoder {
     ids_.reserve(text_bytes / 3 + 8);
   }
 
-  std::vector<int32_t> run(std::string_view text) {
+  std::vector<int32_t> run(std::string_view text, std::span<const TextRange> plain) {
     std::vector<AddedSplit> raw, normalized;
-    parts_.added.raw().split(text, parts_.added.tokens(), raw);
+    parts_.added.raw().split(text, parts_.added.tokens(), raw, plain);
     for (const AddedSplit& split : raw) {
       if (split.id >= 0) {
         ids_.push_back(split.id);
@@ -144,9 +147,8 @@ Status check_id(const TokenizerParts& parts, int32_t id) {
 Expected<Tokenizer> Tokenizer::parse(std::string_view json, const std::string& where) {
   WS_ASSIGN(Json document, parse_json(json, where, {.max_bytes = kMaxFileBytes}));
   WS_ASSIGN(JsonObject object, JsonObject::from(document, where));
-  for (const char* key : {"truncation", "padding"}) {
-    if (object.has(key)) return object.bad(key, "is not supported");
-  }
+  // "truncation" and "padding" are what the file's last user had asked for, not part of the
+  // tokenizer: transformers ignores them too.
   auto parts = std::make_shared<TokenizerParts>();
   WS_ASSIGN(parts->normalizer, Normalizer::parse(object));
   WS_ASSIGN(parts->pre_tokenizer, PreTokenizer::parse(object));
@@ -164,14 +166,15 @@ Expected<Tokenizer> Tokenizer::load(const Files& files, const std::string& path)
   return parse(text, path);
 }
 
-Expected<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special) const {
+Expected<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special,
+                                                 std::span<const TextRange> plain) const {
   const size_t invalid = utf8::find_invalid(text);
   if (invalid != std::string_view::npos) {
     return invalid_input(fmt::format("the text is not UTF-8 at byte {}", invalid), "",
                          "convert it to UTF-8");
   }
   Encoder encoder(*parts_, text.size());
-  auto ids = encoder.run(text);
+  auto ids = encoder.run(text, plain);
   if (add_special) parts_->post_processor.apply(ids);
   return ids;
 }
@@ -184,6 +187,41 @@ Expected<std::string> Tokenizer::decode(std::span<const int32_t> ids, bool skip_
     text += delta;
   }
   return text + decoder.finish();
+}
+
+std::string Tokenizer::token_bytes(int32_t id) const {
+  if (id < 0 || static_cast<size_t>(id) >= parts_->tokens.size()) return "";
+  const std::string& token = parts_->tokens[static_cast<size_t>(id)];
+  for (const AddedToken& t : parts_->added.tokens()) {
+    if (t.id == id) return token;
+  }
+  for (const DecodeStep& step : parts_->decoder) {
+    if (step.kind == DecodeKind::kByteLevel) return bytes_of_alphabet(token).value_or(token);
+    // <0x41>
+    const bool byte = step.kind == DecodeKind::kByteFallback && token.size() == 6 &&
+                      token.rfind("<0x", 0) == 0 && token.back() == '>';
+    if (byte) return std::string(1, static_cast<char>(std::stoi(token.substr(3, 2), nullptr, 16)));
+  }
+  // As it reads behind another token: what the first of a text loses stays.
+  DecodePipe pipe(parts_->decoder);
+  const std::string before = pipe.push("a");
+  return pipe.push(token) + pipe.finish();
+}
+
+bool Tokenizer::has_mark(std::string_view text) const {
+  std::vector<AddedSplit> splits;
+  parts_->added.raw().split(text, parts_->added.tokens(), splits);
+  return std::any_of(splits.begin(), splits.end(), [&](const AddedSplit& split) {
+    const auto& tokens = parts_->added.tokens();
+    return split.id >= 0 && std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& t) {
+             return t.id == split.id && is_mark(t);
+           });
+  });
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  return id >= 0 && static_cast<size_t>(id) < parts_->special.size() &&
+         parts_->special[static_cast<size_t>(id)];
 }
 
 int Tokenizer::vocab_size() const { return static_cast<int>(parts_->tokens.size()); }

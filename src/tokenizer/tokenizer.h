@@ -16,6 +16,7 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "tokenizer/added_tokens.h"
 
 namespace wingspan {
 
@@ -31,10 +32,19 @@ class Tokenizer {
 
   // Ids of `text`; `add_special`: with what the post-processor adds (BOS, …). Error
   // (kInvalidInput): not UTF-8, with the byte's offset. Time grows linearly with the text.
-  Expected<std::vector<int32_t>> encode(std::string_view text, bool add_special) const;
+  // In the ranges of `plain`, ascending, what looks like a special token is text.
+  Expected<std::vector<int32_t>> encode(std::string_view text, bool add_special,
+                                        std::span<const TextRange> plain = {}) const;
+  // Whether the text has something that encode() would take for a special token or a mark.
+  bool has_mark(std::string_view text) const;
   // Text of `ids`, always UTF-8: what is no valid sequence becomes U+FFFD. `skip_special` leaves
   // special tokens out. Error: an id outside [0, vocab_size()).
   Expected<std::string> decode(std::span<const int32_t> ids, bool skip_special) const;
+
+  // The bytes that a token stands for in the middle of a text; half a code point as it is. Empty:
+  // no such token.
+  std::string token_bytes(int32_t id) const;
+  bool is_special(int32_t id) const;
 
   int vocab_size() const;  // largest id + 1, added tokens included
   std::optional<int32_t> token_to_id(std::string_view token) const;

@@ -9,6 +9,7 @@
 #include "placement/placement.h"
 #include "support/paths.h"
 #include "support/process.h"
+#include "support/rounds.h"
 
 namespace wingspan::test {
 namespace {
@@ -119,6 +120,79 @@ TEST(Errors, PlacementsForSomethingElse) {
   with(contiguous_placement(256, {1, 2, 3}, 4), "4", "layer 4");
   with(contiguous_placement(256, {1, 2, 3, 4, 6}, 4), "4", "layer 6");
   with(contiguous_placement(256, {1, 2, 3, 4}, 4), "8", "--ep 4");
+}
+
+// The running placement, the load and the model have to be of one kind.
+TEST(Errors, FilesThatDisagreeAreBothNamed) {
+  const std::string load = temporary_directory() + "/load.json";
+  const std::string path = temporary_directory() + "/running.json";
+  std::ofstream(load) << R"({"format":"wingspan-load","version":1,"model":"m","experts":8,)"
+                      << R"("layers":[3,4],"windows":[{"first_step":0,"steps":1,"tokens":4,)"
+                      << R"("load":[[1,2,3,4,5,6,7,8],[8,7,6,5,4,3,2,1]]}]})";
+  const auto with = [&](const Placement& p, const char* ranks, const char* mentions,
+                        bool both = true) {
+    ASSERT_TRUE(write_placement(real_files(), path, p, "test"));
+    expect_error({"balance", "--load", load, "--ranks", ranks, "--current", path}, 2, mentions);
+    if (!both) return;
+    expect_error({"balance", "--load", load, "--ranks", ranks, "--current", path}, 2, path);
+    expect_error({"balance", "--load", load, "--ranks", ranks, "--current", path}, 2, load);
+  };
+  with(contiguous_placement(8, {3, 4, 5}, 2), "2", "3 layers, the load 2");
+  with(contiguous_placement(8, {3}, 2), "2", "only the load has layer 4");
+  with(contiguous_placement(8, {3, 7}, 2), "2", "layer 4");
+  with(contiguous_placement(16, {3, 4}, 2), "2", "16 experts, the load 8");
+  with(contiguous_placement(8, {3, 4}, 4), "2", "4 ranks, --ranks is 2", false);
+  Placement grouped = contiguous_placement(8, {3, 4}, 2);
+  grouped.topology.nodes = 2;
+  grouped.topology.groups = 4;
+  with(grouped, "2", "2 nodes and 4 groups", false);
+  expect_error({"balance", "--load", load, "--ranks", "2", "--model", wren()}, 2, "256 experts");
+}
+
+// Memory that the system refuses is one line and no signal, wherever it strikes.
+TEST(Errors, AnAddressSpaceLimitIsOneLine) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer reserves the address space itself";
+  for (int mb = 40; mb <= 700; mb += 20) {
+    SCOPED_TRACE(fmt::format("{} MB", mb));
+    const Finished f = run_process(
+        {"sh", "-c",
+         fmt::format("ulimit -v {}; exec {} generate --model {} --ep 4 --prompt hi --max-tokens 2 "
+                     "--json",
+                     mb * 1000, WINGSPAN_BINARY, wren())});
+    EXPECT_FALSE(f.timed_out);
+    if (f.exit_code == 127) continue;  // the loader found no room for the libraries
+    EXPECT_TRUE(f.exit_code == 0 || f.exit_code == 1 || f.exit_code == 2) << f.exit_code << f.err;
+    EXPECT_LE(std::count(f.err.begin(), f.err.end(), '\n'), 1) << f.err;
+    if (f.exit_code == 0) continue;
+    EXPECT_EQ(f.err.rfind("wingspan: error: the system refuses", 0), 0U) << f.err;
+  }
+}
+
+TEST(Errors, AReaderThatLeavesEndsTheCommandQuietly) {
+  // The pipe's reader is gone before the command writes.
+  const Finished f = run_process(
+      {"bash", "-c",
+       fmt::format("{} inspect {} --json | (exec 0<&-; sleep 0.3); echo ${{PIPESTATUS[0]}}",
+                   WINGSPAN_BINARY, wren())});
+  EXPECT_EQ(f.out, "141\n");
+  EXPECT_EQ(f.err, "");
+}
+
+TEST(Errors, WeightsThatAreNotFiniteAreRefused) {
+  const std::string copy = temporary_directory() + "/m";
+  std::filesystem::copy(golden_path("models/deepseek_v3"), copy);
+  const std::string shard = copy + "/model-00002-of-00003.safetensors";
+  const auto size = std::filesystem::file_size(shard);
+  std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+  // Every kind of number is two or four bytes, whose last two tell what it is.
+  file.seekp(static_cast<std::streamoff>(size) - 4);
+  file.write("\xc0\x7f\xc0\x7f", 4);
+  file.close();
+  for (const char* command : {"generate", "verify"}) {
+    const Finished f = run_wingspan({command, "--model", copy, "--prompt-ids", "1,2"});
+    EXPECT_EQ(f.exit_code, 2) << f.err;
+    EXPECT_NE(f.err.find("the weights are not finite: tensor model."), std::string::npos) << f.err;
+  }
 }
 
 TEST(Errors, OutputsThatCannotBeWrittenLeaveNothing) {

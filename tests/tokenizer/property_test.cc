@@ -170,7 +170,6 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"AddedTwice", "/added_tokens/0/id", "1501", "1501"},
         Change{"AddedText", "/added_tokens/0/content", "7", "content"},
         Change{"AddedEmpty", "/added_tokens/0/content", "\"\"", "content"},
-        Change{"Truncation", "/truncation", "{\"max_length\":5}", "truncation"}),
     [](const auto& test) { return test.param.name; });
 
 TEST(TokenizerErrors, DeepNestingAndDamage) {

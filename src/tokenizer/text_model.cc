@@ -1,4 +1,4 @@
-#include "cli/text_model.h"
+#include "tokenizer/text_model.h"
 
 #include <algorithm>
 
@@ -53,7 +53,7 @@ Expected<std::vector<int32_t>> TextModel::encode(std::string_view text,
                                                  const std::string& where) const {
   if (!has_tokenizer()) {
     return invalid_input("the model has no tokenizer.json", directory_,
-                         "give token ids with --prompt-ids");
+                         "give token ids instead of text");
   }
   if (text.empty()) return invalid_input("the prompt is empty", where, "give some text");
   auto ids = tokenizer_->encode(text, true);
@@ -62,15 +62,21 @@ Expected<std::vector<int32_t>> TextModel::encode(std::string_view text,
   return ids;
 }
 
-OutputText::OutputText(const Tokenizer& tokenizer, const std::vector<std::string>& stops)
-    : decoder_(tokenizer, true), stops_(&stops) {}
+OutputText::OutputText(const Tokenizer& tokenizer, const std::vector<std::string>& stops,
+                       bool keep_stop, bool skip_special)
+    : decoder_(tokenizer, skip_special), stops_(&stops), keep_stop_(keep_stop) {}
 
 std::string OutputText::take_certain(bool last) {
   size_t stop_at = std::string::npos;
-  for (const std::string& stop : *stops_) stop_at = std::min(stop_at, pending_.find(stop));
+  for (const std::string& stop : *stops_) {
+    const size_t at = pending_.find(stop);
+    if (at >= stop_at) continue;
+    stop_at = at;
+    stop_ = stop;
+  }
   size_t certain = pending_.size();
   if (stop_at != std::string::npos) {
-    certain = stop_at;
+    certain = stop_at + (keep_stop_ ? stop_.size() : 0);
     stopped_ = true;
   } else if (!last) {
     size_t held = 0;
