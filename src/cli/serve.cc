@@ -141,6 +141,7 @@ class Front {
   serve::EnginePort port_;
   RowBudget budget_;
   int64_t ordered_rows_ = 0;
+  bool announced_ = false;
   std::unique_ptr<serve::Metrics> metrics_;
   std::unique_ptr<serve::Dashboard> dashboard_;
   std::unique_ptr<serve::Api> api_;
@@ -245,7 +246,6 @@ void Front::announce(const StepLimits& limits) const {
   if (chat_.empty()) note("no chat template: /v1/chat/completions answers with an error");
   if (!keys_.empty())
     note(fmt::format("{} API keys; /health, /live and /metrics need none", keys_.size()));
-  note(fmt::format("wingspan: serving {} on {}", options_.names[0], http_->url()));
 }
 
 Status Front::drive(StepRunner& steps) {
@@ -258,6 +258,9 @@ Status Front::drive(StepRunner& steps) {
     budget_.observe(most, r.decode_rows, static_cast<double>(r.times.total_ns) * 1e-9);
     const bool last = r.last;
     port_.on_report(StepReport(r));
+    if (!announced_)
+      note(fmt::format("wingspan: serving {} on {}", options_.names[0], http_->url()));
+    announced_ = true;  // after the first step of all ranks: it can answer now
     if (last) break;
   }
   http_->wait_idle(5);
