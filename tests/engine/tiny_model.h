@@ -18,6 +18,7 @@ struct TinyModel {
   int top_k = 4;
   bool tied_router_rows = false;  // experts 2i and 2i + 1 always get equal scores
   int magnitude_bits = 8;         // weights are spread over so many powers of two
+  int hot_token = -1;             // its embedding is finite, but its square is not
   uint64_t seed = 1;
 };
 
@@ -49,6 +50,11 @@ inline std::vector<float> ill_conditioned_values(Rng& rng, const TensorSpec& spe
   }
   if (spec.name.find("e_score_correction_bias") != std::string::npos) {
     out.assign(out.size(), 0.0F);
+  }
+  if (m.hot_token >= 0 && spec.name.find("embed_tokens") != std::string::npos) {
+    const auto width = static_cast<size_t>(spec.shape[1]);
+    std::fill_n(out.begin() + static_cast<int64_t>(static_cast<size_t>(m.hot_token) * width), width,
+                3e38F);
   }
   const bool router = spec.name.find("mlp.gate.weight") != std::string::npos;
   if (router && m.tied_router_rows) {
