@@ -17,6 +17,7 @@ demo:  ## build the engine and see it work; writes demo.html
 	@scripts/setup.sh build
 	@$(MAKE) --no-print-directory binary
 	$(wingspan) demo
+	@scripts/demo_serve.sh $(wingspan)
 
 build:  ## build/release/wingspan, with all transports
 	@scripts/setup.sh build mpi

@@ -10,8 +10,8 @@
 #include "cli/demo_page.h"
 #include "cli/lists.h"
 #include "cli/table.h"
-#include "tokenizer/text_model.h"
 #include "cli/width_run.h"
+#include "tokenizer/text_model.h"
 
 namespace wingspan {
 namespace {

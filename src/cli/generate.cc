@@ -43,7 +43,7 @@ void add_options(CLI::App& app, GenerateOptions& o) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--batch", o.prompts.batch,
-                 "JSON lines: prompt or prompt_ids, max_tokens, seed, id");
+                 "JSON lines: prompt, prompt_ids or messages; max_tokens, seed, id");
   app.add_flag("--chat", o.prompts.chat, "apply the model's chat template");
   app.add_option("--max-tokens", o.max_tokens, "tokens to generate for each prompt")
       ->check(CLI::Range(int64_t{0}, int64_t{INT32_MAX}))

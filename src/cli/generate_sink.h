@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cli/prompts.h"
-#include "tokenizer/text_model.h"
 #include "engine/engine.h"
+#include "tokenizer/text_model.h"
 
 namespace wingspan {
 

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <memory>
+
+#include "serve/chat_templates.h"
 
 namespace wingspan {
 namespace {
@@ -18,19 +22,69 @@ Status check_sources(const PromptOptions& o) {
                        "give one of text, a text file, token ids or a batch file; see --help");
 }
 
-Unexpected no_chat(const std::string& where) {
-  return invalid_input("chat templates are not supported yet", where,
-                       "give the prompt as text that is already in the model's chat format");
+// Renders messages by the model's template; the template and its helper are started by the first.
+class Chat {
+ public:
+  explicit Chat(const TextModel& model) : model_(model) {}
+
+  Status fill(const Json& messages, Prompt& prompt) {
+    if (!template_) {
+      WS_ASSIGN(template_, serve::ChatTemplate::load(real_files(), model_.directory(), ""));
+      worker_ = std::make_unique<serve::TemplateWorker>(serve::TemplateLimits{});
+    }
+    auto rendered = template_->render(*worker_, messages, Json::object(), true, false);
+    if (!rendered) return bad(rendered.error(), prompt);
+    auto ids = serve::ChatTemplate::encode(model_, *rendered);
+    if (!ids) return bad(ids.error(), prompt);
+    if (ids->empty()) return invalid_input("the rendered prompt is empty", prompt.where);
+    prompt.text = std::move(rendered->text);
+    prompt.ids = *std::move(ids);
+    return {};
+  }
+  Status fill(const std::string& text, Prompt& prompt) {
+    return fill(Json::array({{{"role", "user"}, {"content", text}}}), prompt);
+  }
+
+ private:
+  static Unexpected bad(const Error& error, const Prompt& prompt) {
+    return Unexpected(
+        Error{error.kind, error.what, fmt::format("{}, {}", prompt.where, error.where), error.fix});
+  }
+  const TextModel& model_;
+  std::optional<serve::ChatTemplate> template_;
+  std::unique_ptr<serve::TemplateWorker> worker_;
+};
+
+Status check_messages(const Json& messages, const std::string& where) {
+  const auto good = [](const Json& message) {
+    const bool role =
+        message.is_object() && message.contains("role") && message["role"].is_string();
+    return role && (!message.contains("content") || message["content"].is_null() ||
+                    message["content"].is_string());
+  };
+  if (messages.is_array() && !messages.empty() &&
+      std::all_of(messages.begin(), messages.end(), good)) {
+    return {};
+  }
+  return invalid_input("\"messages\" must be a list of {\"role\", \"content\"} with texts", where,
+                       "write them as for the chat API");
 }
 
-Status read_batch_prompt(const JsonObject& line, const TextModel& model, Prompt& prompt) {
-  const bool text = line.has("prompt"), ids = line.has("prompt_ids");
-  if (line.has("messages")) return no_chat(prompt.where);
-  if (text == ids) {
-    return invalid_input("a line needs either \"prompt\" or \"prompt_ids\"", prompt.where);
+Status read_batch_prompt(const JsonObject& line, const TextModel& model, bool as_chat, Chat& chat,
+                         Prompt& prompt) {
+  const bool text = line.has("prompt"), ids = line.has("prompt_ids"),
+             messages = line.has("messages");
+  if (static_cast<int>(text) + static_cast<int>(ids) + static_cast<int>(messages) != 1) {
+    return invalid_input("a line needs one of \"prompt\", \"prompt_ids\" and \"messages\"",
+                         prompt.where);
+  }
+  if (messages) {
+    WS_RETURN_IF_ERROR(check_messages(line.json().at("messages"), prompt.where));
+    return chat.fill(line.json().at("messages"), prompt);
   }
   if (text) {
     WS_ASSIGN(prompt.text, line.string("prompt"));
+    if (as_chat) return chat.fill(std::string(prompt.text), prompt);
     WS_ASSIGN(prompt.ids, model.encode(prompt.text, prompt.where));
     return {};
   }
@@ -39,7 +93,8 @@ Status read_batch_prompt(const JsonObject& line, const TextModel& model, Prompt&
   return {};
 }
 
-Status read_batch_line(const std::string& text, const TextModel& model, Prompt& prompt) {
+Status read_batch_line(const std::string& text, const TextModel& model, bool as_chat, Chat& chat,
+                       Prompt& prompt) {
   WS_ASSIGN(Json json, parse_json(text, prompt.where));
   WS_ASSIGN(JsonObject line, JsonObject::from(json, prompt.where));
   if (line.has("id")) {
@@ -54,10 +109,11 @@ Status read_batch_line(const std::string& text, const TextModel& model, Prompt& 
     WS_ASSIGN(int64_t seed, line.integer("seed", 0, INT64_MAX));
     prompt.seed = static_cast<uint64_t>(seed);
   }
-  return read_batch_prompt(line, model, prompt);
+  return read_batch_prompt(line, model, as_chat, chat, prompt);
 }
 
-Expected<std::vector<Prompt>> read_batch(const std::string& path, const TextModel& model) {
+Expected<std::vector<Prompt>> read_batch(const std::string& path, const TextModel& model,
+                                         bool as_chat, Chat& chat) {
   if (!real_files().exists(path)) {
     return invalid_input("no such file", path, "check --batch");
   }
@@ -72,7 +128,7 @@ Expected<std::vector<Prompt>> read_batch(const std::string& path, const TextMode
     Prompt prompt;
     prompt.id = static_cast<int64_t>(prompts.size());
     prompt.where = fmt::format("{}:{}", path, number);
-    WS_RETURN_IF_ERROR(read_batch_line(line, model, prompt));
+    WS_RETURN_IF_ERROR(read_batch_line(line, model, as_chat, chat, prompt));
     prompts.push_back(std::move(prompt));
   }
   if (prompts.empty()) return invalid_input("no prompt in the file", path);
@@ -109,15 +165,22 @@ Expected<std::vector<int32_t>> parse_id_list(const std::string& text, const std:
 
 Expected<std::vector<Prompt>> read_prompts(const PromptOptions& options, const TextModel& model) {
   WS_RETURN_IF_ERROR(check_sources(options));
-  if (options.chat) return no_chat("--chat");
-  if (!options.batch.empty()) return read_batch(options.batch, model);
+  if (options.chat && !options.id_lists.empty()) {
+    return invalid_input("token ids have no chat template", "--chat", "give texts or messages");
+  }
+  Chat chat(model);
+  if (!options.batch.empty()) return read_batch(options.batch, model, options.chat, chat);
   std::vector<Prompt> prompts;
   const auto add_text = [&](std::string text, std::string where) -> Status {
     Prompt p;
     p.id = static_cast<int64_t>(prompts.size());
     p.where = std::move(where);
     p.text = std::move(text);
-    WS_ASSIGN(p.ids, model.encode(p.text, p.where));
+    if (options.chat) {
+      WS_RETURN_IF_ERROR(chat.fill(std::string(p.text), p));
+    } else {
+      WS_ASSIGN(p.ids, model.encode(p.text, p.where));
+    }
     prompts.push_back(std::move(p));
     return {};
   };

@@ -47,7 +47,7 @@ struct RequestResult {
   std::vector<int32_t> output_ids;     // includes the stop id, if one ended it
   std::vector<float> logprobs;         // of output_ids
   std::vector<float> prompt_logprobs;  // of prompt tokens 1 … n − 1, only with `score`
-  uint64_t logits_hash = 0;  // of the rows behind output_ids, chained; with hash_logits
+  uint64_t logits_hash = 0;            // of the rows behind output_ids, chained; with hash_logits
   FinishReason finish = FinishReason::kNone;
 };
 

@@ -107,7 +107,7 @@ class StepLoop final : public StepRunner, public StepTap {
   std::vector<int64_t> logit_rows_, rank_rows_;
   std::vector<LogitRow> logit_origins_;
   Outcome outcome_, first_outcome_;
-  bool wants_tops_ = false;  // any row of the group
+  bool wants_tops_ = false;    // any row of the group
   std::vector<bool> spoiled_;  // by slot: ended in this step since a row is not finite
   std::vector<std::byte> message_;
   std::vector<std::vector<std::byte>> received_tops_;  // by rank, on rank 0

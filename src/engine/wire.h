@@ -30,7 +30,7 @@ struct CommitHeader {
 struct CommitEntry {
   enum Kind : int32_t { kNone, kToken, kPromptToken, kNotFinite };
   int32_t kind = kNone;
-  int32_t slot = 0;  // of the scheduler
+  int32_t slot = 0;   // of the scheduler
   int32_t token = 0;  // with kNotFinite: the Tensor (model/step.h)
   float logprob = 0;
   int32_t finish = 0;    // FinishReason, with kToken; with kNotFinite: the layer

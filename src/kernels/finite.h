@@ -1,5 +1,5 @@
-// Whether numbers are finite: neither infinite nor NaN. Values are looked at as bits, in blocks whose
-// length the compiler knows, so that it looks at several at a time.
+// Whether numbers are finite: neither infinite nor NaN. Values are looked at as bits, in blocks
+// whose length the compiler knows, so that it looks at several at a time.
 #pragma once
 
 #include <bit>
@@ -22,8 +22,8 @@ bool all_finite_bits(const void* values, int64_t count) {
     // Adding one to a full exponent carries into the bit of the sign.
     Bits any = 0;
     for (int64_t j = 0; j < kBlock; ++j) {
-      any = static_cast<Bits>(
-          any | static_cast<Bits>(static_cast<Bits>(block[j] & kExponent) + (kExponent & -kExponent)));
+      const auto exponent = static_cast<Bits>(block[j] & kExponent);
+      any = static_cast<Bits>(any | static_cast<Bits>(exponent + (kExponent & -kExponent)));
     }
     if (any > static_cast<Bits>(~Bits{0}) / 2) return false;
   }

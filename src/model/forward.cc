@@ -168,10 +168,17 @@ void ForwardPass::find_faults(int64_t rows, int layer, std::span<const Source> s
 }
 
 const char* tensor_name(Tensor tensor) {
-  static constexpr const char* kNames[] = {
-      "none",           "embedding",        "attention norm output", "attention output",
-      "MLP norm output", "router logits",    "experts' output",       "shared expert's output",
-      "MLP output",     "residual stream",  "logits"};
+  static constexpr const char* kNames[] = {"none",
+                                           "embedding",
+                                           "attention norm output",
+                                           "attention output",
+                                           "MLP norm output",
+                                           "router logits",
+                                           "experts' output",
+                                           "shared expert's output",
+                                           "MLP output",
+                                           "residual stream",
+                                           "logits"};
   return kNames[static_cast<size_t>(tensor)];
 }
 

@@ -40,7 +40,7 @@ struct TokenHistory {
 // What every use of a row of logits needs; rows are summarised side by side by the rank's threads.
 struct LogitSummary {
   LogSumExp sum;
-  int32_t best = 0;     // argmax()
+  int32_t best = 0;    // argmax()
   bool finite = true;  // all of them
 };
 LogitSummary summarize(const Kernels& kernels, std::span<const float> logits);

@@ -85,9 +85,7 @@ class SyntheticSource final : public WeightSource {
   SyntheticSource(DType dtype, uint64_t seed) : dtype_(dtype), seed_(seed) {}
 
   Expected<DType> dtype(const TensorSpec&) const override { return dtype_; }
-  uint64_t header_digest() const override {
-    return hash_mix(seed_, static_cast<uint64_t>(dtype_));
-  }
+  uint64_t header_digest() const override { return hash_mix(seed_, static_cast<uint64_t>(dtype_)); }
 
   Status read(const TensorSpec& spec, RawTensor& out) const override {
     int64_t elements = 1;

@@ -88,12 +88,11 @@ Status check_finite(const TensorSpec& spec, const RawTensor& raw, bool as_read) 
                     "result from position 0 on",
                     spec.name, std::isnan(value) ? "NaN" : "infinity", place,
                     as_read ? "" : " once rounded to BF16"),
-        "checkpoint",
-        as_read ? "get or convert the checkpoint again" : "use --compute f32");
+        "checkpoint", as_read ? "get or convert the checkpoint again" : "use --compute f32");
   }
-  return invalid_input(fmt::format("the weights are not finite: tensor {} has a scale that is not",
-                                   spec.name),
-                       "checkpoint", "get or convert the checkpoint again");
+  return invalid_input(
+      fmt::format("the weights are not finite: tensor {} has a scale that is not", spec.name),
+      "checkpoint", "get or convert the checkpoint again");
 }
 
 // Reads tensors of one layer or expert, each thread with its own scratch.

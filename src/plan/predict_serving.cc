@@ -138,12 +138,18 @@ PlanScenario PredictServing::scenario_of(const Candidate& c) const {
 
 Expected<Candidate> PredictServing::predicted(Candidate c) const {
   WS_ASSIGN(const Prediction p, predict(model_, gpu_, scenario_of(c), constants_));
-  const double shift = p.ttft_ms > 0 ? p.ttft_ms - c.ttft_ms.mean : 0;
-  c.itl_ms.mean = p.itl_ms;
+  // The prediction gives better means; the whole distribution moves with its mean.
+  const auto move_to = [](Quantiles& q, double mean) {
+    const double shift = mean - q.mean;
+    for (double* value : {&q.mean, &q.p50, &q.p95, &q.p99, &q.at_percentile}) {
+      *value = std::max(0.0, *value + shift);
+    }
+  };
+  move_to(c.itl_ms, p.itl_ms);
+  if (p.ttft_ms > 0) move_to(c.ttft_ms, p.ttft_ms);
   c.requests_per_s = p.requests_per_s;
   c.tokens_per_s_per_gpu = p.tokens_per_s_per_gpu;
   c.tokens_per_s_per_user = 1e3 / p.itl_ms;
-  c.ttft_ms.mean += shift;
   c.bound_by = name_of(p.step.bound);
   return c;
 }

@@ -13,8 +13,6 @@
 #include "serve/chat_templates.h"
 #include "serve/template_worker_py.h"
 
-extern char** environ;
-
 namespace wingspan::serve {
 namespace {
 
@@ -100,10 +98,12 @@ Status TemplateWorker::start(std::string python) {
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   std::string isolated = "-I", command = "-c", script = kTemplateWorkerPy,
               memory = std::to_string(limits_.memory_bytes);
+  std::string locale = "LC_ALL=C.UTF-8";
+  char* environment[] = {locale.data(), nullptr};
   char* argv[] = {python.data(), isolated.data(), command.data(),
                   script.data(), memory.data(),   nullptr};
   const int failed_to =
-      ::posix_spawnp(&process->pid, python.c_str(), &actions, nullptr, argv, environ);
+      ::posix_spawnp(&process->pid, python.c_str(), &actions, nullptr, argv, environment);
   posix_spawn_file_actions_destroy(&actions);
   ::close(in[0]);
   ::close(out[1]);

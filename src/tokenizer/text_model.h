@@ -17,6 +17,7 @@ namespace wingspan {
 class TextModel {
  public:
   static Expected<TextModel> load(const Files& files, const std::string& directory);
+  const std::string& directory() const { return directory_; }
   bool has_tokenizer() const { return tokenizer_ != nullptr; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   // With special tokens: those of the post-processor, and BOS where tokenizer_config.json says

@@ -84,7 +84,9 @@ TEST(Errors, Prompts) {
   line(R"({"prompt_ids":[1.5]})", "prompt_ids");
   line(R"({"prompt_ids":[]})", "empty");
   line(R"({"prompt":"a","max_tokens":-1})", "max_tokens");
-  line(R"({"messages":[]})", "chat");
+  line(R"({"messages":[]})", "messages");
+  line(R"({"messages":[{"role":"user","content":7}]})", "messages");
+  line(R"({"messages":[{"role":"user","content":"a"}],"prompt":"b"})", "prompt_ids");
 }
 
 TEST(Errors, Models) {

@@ -169,7 +169,7 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"AddedId", "/added_tokens/0/id", "0", "added_tokens[0]"},
         Change{"AddedTwice", "/added_tokens/0/id", "1501", "1501"},
         Change{"AddedText", "/added_tokens/0/content", "7", "content"},
-        Change{"AddedEmpty", "/added_tokens/0/content", "\"\"", "content"},
+        Change{"AddedEmpty", "/added_tokens/0/content", "\"\"", "content"}),
     [](const auto& test) { return test.param.name; });
 
 TEST(TokenizerErrors, DeepNestingAndDamage) {
