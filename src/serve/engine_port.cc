@@ -132,7 +132,7 @@ void EnginePort::expire(int64_t now_ns) {
 
 void EnginePort::next(Orders& orders, bool idle) {
   std::unique_lock lock(mutex_);
-  if (idle) {
+  if (idle && settled_) {
     orders_changed_.wait_for(lock, std::chrono::seconds(1),
                              [this] { return !orders_.empty() || state_.failed; });
   }
@@ -145,6 +145,7 @@ void EnginePort::next(Orders& orders, bool idle) {
   orders.add = std::exchange(orders_.add, {});
   orders.cancel = std::exchange(orders_.cancel, {});
   orders.stop = orders_.stop;
+  settled_ = orders.empty();
   notify(lock);
 }
 

@@ -72,7 +72,8 @@ class EnginePort final : public OrderSource {
   // The engine's group ends with its next step; open requests get on_end(kCancelled) after it.
   void stop();
 
-  // Rank 0's thread.
+  // Rank 0's thread. An idle engine waits here, but not before its first step nor in a step that
+  // orders were given for: their reports would come a second late.
   void next(Orders& orders, bool idle) override;
   void on_report(StepReport&& report);
   // The engine has ended with an error: every open request gets on_end(kNone, what). Once; any
@@ -139,6 +140,7 @@ class EnginePort final : public OrderSource {
   Orders orders_;                                    // for the next step
   std::deque<Item> items_;
   int64_t reports_queued_ = 0;
+  bool settled_ = false;      // the last call of next() gave no orders
   bool woken_ = false;        // wake_ was called since the last drain()
   bool dispatching_ = false;  // drain() has taken items and not finished
   RequestId next_id_ = 1;
