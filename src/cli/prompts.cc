@@ -27,12 +27,12 @@ class Chat {
  public:
   explicit Chat(const TextModel& model) : model_(model) {}
 
-  Status fill(const Json& messages, Prompt& prompt) {
+  Status fill(const OrderedJson& messages, Prompt& prompt) {
     if (!template_) {
       WS_ASSIGN(template_, serve::ChatTemplate::load(real_files(), model_.directory(), ""));
       worker_ = std::make_unique<serve::TemplateWorker>(serve::TemplateLimits{});
     }
-    auto rendered = template_->render(*worker_, messages, Json::object(), true, false);
+    auto rendered = template_->render(*worker_, messages, OrderedJson::object(), true, false);
     if (!rendered) return bad(rendered.error(), prompt);
     auto ids = serve::ChatTemplate::encode(model_, *rendered);
     if (!ids) return bad(ids.error(), prompt);
@@ -42,7 +42,7 @@ class Chat {
     return {};
   }
   Status fill(const std::string& text, Prompt& prompt) {
-    return fill(Json::array({{{"role", "user"}, {"content", text}}}), prompt);
+    return fill(OrderedJson::array({{{"role", "user"}, {"content", text}}}), prompt);
   }
 
  private:
@@ -70,8 +70,9 @@ Status check_messages(const Json& messages, const std::string& where) {
                        "write them as for the chat API");
 }
 
-Status read_batch_prompt(const JsonObject& line, const TextModel& model, bool as_chat, Chat& chat,
-                         Prompt& prompt) {
+// `source` is the line's text: templates show keys in their order.
+Status read_batch_prompt(const JsonObject& line, const std::string& source, const TextModel& model,
+                         bool as_chat, Chat& chat, Prompt& prompt) {
   const bool text = line.has("prompt"), ids = line.has("prompt_ids"),
              messages = line.has("messages");
   if (static_cast<int>(text) + static_cast<int>(ids) + static_cast<int>(messages) != 1) {
@@ -80,7 +81,7 @@ Status read_batch_prompt(const JsonObject& line, const TextModel& model, bool as
   }
   if (messages) {
     WS_RETURN_IF_ERROR(check_messages(line.json().at("messages"), prompt.where));
-    return chat.fill(line.json().at("messages"), prompt);
+    return chat.fill(OrderedJson::parse(source)["messages"], prompt);
   }
   if (text) {
     WS_ASSIGN(prompt.text, line.string("prompt"));
@@ -109,7 +110,7 @@ Status read_batch_line(const std::string& text, const TextModel& model, bool as_
     WS_ASSIGN(int64_t seed, line.integer("seed", 0, INT64_MAX));
     prompt.seed = static_cast<uint64_t>(seed);
   }
-  return read_batch_prompt(line, model, as_chat, chat, prompt);
+  return read_batch_prompt(line, text, model, as_chat, chat, prompt);
 }
 
 Expected<std::vector<Prompt>> read_batch(const std::string& path, const TextModel& model,

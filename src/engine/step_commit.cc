@@ -170,9 +170,10 @@ void StepLoop::apply_fault(const CommitEntry& entry) {
   if (spoiled_[slot]) return;  // the first position counts
   spoiled_[slot] = true;
   const std::string layer = entry.finish >= 0 ? fmt::format(", layer {}", entry.finish) : "";
-  report_.ended.push_back({scheduler_.id_of(entry.slot), FinishReason::kNotFinite,
-                           fmt::format("position {}{}: {} not finite", entry.position, layer,
-                                       tensor_phrase(static_cast<Tensor>(entry.token)))});
+  report_.ended.push_back(
+      {scheduler_.id_of(entry.slot), FinishReason::kNotFinite,
+       fmt::format("position {}{}: {} not finite (or its square is not)", entry.position, layer,
+                   tensor_phrase(static_cast<Tensor>(entry.token)))});
   scheduler_.finish(entry.slot);
 }
 

@@ -30,6 +30,14 @@ bool all_finite_bits(const void* values, int64_t count) {
   return true;
 }
 
+// Whether a norm of the row is finite too: the sum of its squares is.
+inline bool has_norm(const float* x, int64_t count) {
+  constexpr float kMost = 1e17F;  // 2^14 squares of it stay below 3.4e38
+  int large = 0;
+  for (int64_t i = 0; i < count; ++i) large |= static_cast<int>(!(x[i] < kMost && x[i] > -kMost));
+  return large == 0;
+}
+
 inline bool all_finite(const float* x, int64_t count) {
   return all_finite_bits<uint32_t, 0x7F800000U>(x, count);
 }

@@ -157,7 +157,8 @@ void ForwardPass::find_faults(int64_t rows, int layer, std::span<const Source> s
   for (int64_t r = 0; r < rows; ++r) {
     RowFault& fault = faults_[static_cast<size_t>(r)];
     if (fault.tensor != Tensor::kNone) continue;
-    if (all_finite(hidden + r * config_.hidden, config_.hidden)) continue;
+    // A norm that overflows would give zeros, and so an answer that looks like one.
+    if (has_norm(hidden + r * config_.hidden, config_.hidden)) continue;
     fault = {Tensor::kResidual, layer};
     for (const Source& source : sources) {
       if (all_finite(source.values + r * source.width, source.width)) continue;

@@ -24,48 +24,50 @@ std::string template_of(const Json& config) {
 }
 
 // Special tokens as the template sees them: "bos_token": "<s>" or {"content": "<s>"}.
-Json special_tokens(const Json& config) {
-  Json out = Json::object();
+OrderedJson special_tokens(const Json& config) {
+  OrderedJson out = OrderedJson::object();
   for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
                           "cls_token", "mask_token"}) {
     const auto found = config.find(key);
     if (found == config.end()) continue;
-    if (found->is_string()) out[key] = *found;
-    if (found->is_object() && found->contains("content")) out[key] = (*found)["content"];
+    if (found->is_string()) out[key] = found->get<std::string>();
+    if (found->is_object() && found->contains("content")) {
+      out[key] = found->value("content", "");
+    }
   }
   return out;
 }
 
-std::string joined(const Json& parts) {
+std::string joined(const OrderedJson& parts) {
   std::string text;
-  for (const Json& part : parts)
+  for (const OrderedJson& part : parts)
     text += (text.empty() ? "" : "\n") + part["text"].get<std::string>();
   return text;
 }
 
 // Contents in the form that the template asks for.
-Json in_form(const Json& messages, bool parts) {
-  Json out = messages;
-  for (Json& message : out) {
+OrderedJson in_form(const OrderedJson& messages, bool parts) {
+  OrderedJson out = messages;
+  for (OrderedJson& message : out) {
     const auto content = message.find("content");
     if (content == message.end() || content->is_null()) continue;
     if (content->is_array() && !parts) *content = joined(*content);
     if (content->is_string() && parts) {
-      *content = Json::array({{{"type", "text"}, {"text", *content}}});
+      *content = OrderedJson::array({{{"type", "text"}, {"text", *content}}});
     }
   }
   return out;
 }
 
 // Every text that a client wrote, in the order of the messages.
-std::vector<std::string> texts_of(const Json& messages) {
+std::vector<std::string> texts_of(const OrderedJson& messages) {
   std::vector<std::string> out;
-  for (const Json& message : messages) {
+  for (const OrderedJson& message : messages) {
     const auto content = message.find("content");
     if (content == message.end()) continue;
     if (content->is_string()) out.push_back(content->get<std::string>());
     if (!content->is_array()) continue;
-    for (const Json& part : *content) out.push_back(part["text"].get<std::string>());
+    for (const OrderedJson& part : *content) out.push_back(part["text"].get<std::string>());
   }
   return out;
 }
@@ -78,7 +80,7 @@ std::string_view trimmed(std::string_view text) {
 
 // Where the clients' texts stand in the rendered one: in order, whole or trimmed. A text that the
 // template changed otherwise is not found, and what looks like a mark in it counts as one.
-std::vector<TextRange> find_texts(const std::string& rendered, const Json& messages) {
+std::vector<TextRange> find_texts(const std::string& rendered, const OrderedJson& messages) {
   std::vector<TextRange> out;
   size_t from = 0;
   for (const std::string& text : texts_of(messages)) {
@@ -130,8 +132,9 @@ Expected<bool> ChatTemplate::wants_parts(TemplateWorker& worker) const {
   return **parts_;
 }
 
-Expected<ChatTemplate::Rendered> ChatTemplate::render(TemplateWorker& worker, const Json& messages,
-                                                      const Json& kwargs,
+Expected<ChatTemplate::Rendered> ChatTemplate::render(TemplateWorker& worker,
+                                                      const OrderedJson& messages,
+                                                      const OrderedJson& kwargs,
                                                       bool add_generation_prompt,
                                                       bool continue_final_message) const {
   if (empty()) {
@@ -139,8 +142,8 @@ Expected<ChatTemplate::Rendered> ChatTemplate::render(TemplateWorker& worker, co
                          "use /v1/completions, or start the server with --chat-template FILE");
   }
   WS_ASSIGN(const bool parts, wants_parts(worker));
-  const Json given = in_form(messages, parts);
-  Json variables = variables_;
+  const OrderedJson given = in_form(messages, parts);
+  OrderedJson variables = variables_;
   // As transformers: known names are there, also when they say nothing.
   variables["tools"] = nullptr;
   variables["documents"] = nullptr;
@@ -155,7 +158,7 @@ Expected<ChatTemplate::Rendered> ChatTemplate::render(TemplateWorker& worker, co
   out.text = answer.value("text", "");
   if (continue_final_message && !given.empty()) {
     // What the template puts behind the last message is left out.
-    const auto texts = texts_of(Json::array({given.back()}));
+    const auto texts = texts_of(OrderedJson::array({given.back()}));
     const std::string_view last = texts.empty() ? std::string_view() : trimmed(texts.back());
     const size_t at = last.empty() ? std::string::npos : out.text.rfind(last);
     if (at == std::string::npos) {

@@ -33,7 +33,7 @@ class TemplateWorker {
   ~TemplateWorker();
   // {"template","kwargs"} -> the answer (template_worker.py). Error (kFailed): no python3 or no
   // jinja2 (says what to install), a helper that hung or died, a limit.
-  Expected<Json> ask(const Json& request);
+  Expected<Json> ask(const OrderedJson& request);
 
  private:
   struct Process;
@@ -60,15 +60,16 @@ class ChatTemplate {
   };
   // `kwargs`: further variables. Errors: kInvalidInput with the template's own words if it refuses
   // the messages; kFailed as for TemplateWorker::ask.
-  Expected<Rendered> render(TemplateWorker& worker, const Json& messages, const Json& kwargs,
-                            bool add_generation_prompt, bool continue_final_message) const;
+  Expected<Rendered> render(TemplateWorker& worker, const OrderedJson& messages,
+                            const OrderedJson& kwargs, bool add_generation_prompt,
+                            bool continue_final_message) const;
   // The prompt's ids. BOS is added only where the tokenizer does so and the template has not.
   static Expected<std::vector<int32_t>> encode(const TextModel& model, const Rendered& rendered);
 
  private:
   Expected<bool> wants_parts(TemplateWorker& worker) const;
   std::string source_;
-  Json variables_ = Json::object();  // bos_token, eos_token, …
+  OrderedJson variables_ = OrderedJson::object();  // bos_token, eos_token, …
   // Found once, by the first request.
   std::shared_ptr<std::optional<bool>> parts_ = std::make_shared<std::optional<bool>>();
   std::shared_ptr<std::mutex> mutex_ = std::make_shared<std::mutex>();

@@ -199,10 +199,12 @@ void check_messages(Fields& f, const Json* messages) {
   }
 }
 
-void read_chat(Fields& f, ChatRequest& r) {
+// `body` is the text that `f` was read from, and valid.
+void read_chat(Fields& f, std::string_view body, ChatRequest& r) {
+  const OrderedJson ordered = OrderedJson::parse(body);
   const Json* messages = f.find("messages");
   check_messages(f, messages);
-  if (messages != nullptr) r.messages = *messages;
+  if (messages != nullptr) r.messages = ordered["messages"];
   r.add_generation_prompt = f.boolean("add_generation_prompt", true);
   r.continue_final_message = f.boolean("continue_final_message", false);
   if (r.continue_final_message && r.add_generation_prompt) {
@@ -211,15 +213,16 @@ void read_chat(Fields& f, ChatRequest& r) {
     }
     r.add_generation_prompt = false;
   }
-  r.kwargs = Json::object();
+  r.kwargs = OrderedJson::object();
   if (const Json* kwargs = f.find("chat_template_kwargs")) {
     if (kwargs->is_object()) {
-      r.kwargs = *kwargs;
+      r.kwargs = ordered["chat_template_kwargs"];
     } else {
       f.fail("chat_template_kwargs", "chat_template_kwargs must be an object");
     }
   }
-  if (const Json* effort = f.find("reasoning_effort")) r.kwargs["reasoning_effort"] = *effort;
+  if (const Json* effort = f.find("reasoning_effort"))
+    r.kwargs["reasoning_effort"] = OrderedJson(*effort);
   r.split_reasoning = f.boolean("separate_reasoning", true);
   f.refuse("chat_template", {}, "give it to the server with --chat-template");
   f.refuse("documents", {Json::array()}, "put them into a message");
@@ -268,7 +271,7 @@ ApiExpected<ChatRequest> parse_chat(std::string_view body, const SamplingDefault
   Fields f(*json);
   ChatRequest r;
   read_common(f, defaults, r);
-  read_chat(f, r);
+  read_chat(f, body, r);
   // The newer name wins.
   for (const char* key : {"max_completion_tokens", "max_tokens"}) {
     const int64_t value = f.integer(key, 1, kMostTokens, 0);
@@ -292,7 +295,7 @@ ApiExpected<TokenizeRequest> parse_tokenize(std::string_view body) {
   r.return_strings = f.boolean("return_token_strs", false);
   if (f.find("messages") != nullptr) {
     ChatRequest chat;
-    read_chat(f, chat);
+    read_chat(f, body, chat);
     r.chat = std::move(chat);
   } else if (f.find("prompt") == nullptr) {
     f.fail("prompt", "a prompt or messages are needed");

@@ -67,8 +67,9 @@ struct CompletionRequest : GenerationRequest {
 };
 
 struct ChatRequest : GenerationRequest {
-  Json messages;  // an array of objects with a role
-  Json kwargs;    // an object: further variables of the template
+  // In the order of their keys, which templates show.
+  OrderedJson messages;  // an array of objects with a role
+  OrderedJson kwargs;    // an object: further variables of the template
   bool add_generation_prompt = true, continue_final_message = false;
   bool split_reasoning = true;
 };

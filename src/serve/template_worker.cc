@@ -124,8 +124,8 @@ Status TemplateWorker::start(std::string python) {
   return {};
 }
 
-Expected<Json> TemplateWorker::ask(const Json& request) {
-  const std::string text = request.dump(-1, ' ', false, Json::error_handler_t::replace);
+Expected<Json> TemplateWorker::ask(const OrderedJson& request) {
+  const std::string text = request.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   if (static_cast<int64_t>(text.size()) > limits_.max_text_bytes) {
     return invalid_input("the messages are too long", "chat template", "shorten them");
   }

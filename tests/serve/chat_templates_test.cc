@@ -17,7 +17,7 @@ using serve::TemplateLimits;
 using serve::TemplateWorker;
 
 // A directory with a tokenizer_config.json.
-std::string directory_with(const Json& config) {
+std::string directory_with(const OrderedJson& config) {
   const std::string directory = temporary_directory();
   std::ofstream(directory + "/tokenizer_config.json") << config.dump();
   return directory;
@@ -25,7 +25,7 @@ std::string directory_with(const Json& config) {
 
 bool have_jinja() {
   TemplateWorker worker{TemplateLimits{}};
-  const auto answer = worker.ask({{"template", "x"}, {"kwargs", Json::object()}});
+  const auto answer = worker.ask({{"template", "x"}, {"kwargs", OrderedJson::object()}});
   return answer && answer->value("text", "") == "x";
 }
 
@@ -34,12 +34,13 @@ class ChatTemplates : public ::testing::Test {
   void SetUp() override {
     if (!have_jinja()) GTEST_SKIP() << "not run: python3-jinja2 is missing";
   }
-  static Expected<ChatTemplate::Rendered> render(const std::string& source, const Json& messages,
+  static Expected<ChatTemplate::Rendered> render(const std::string& source,
+                                                 const OrderedJson& messages,
                                                  TemplateLimits limits = {}) {
     TemplateWorker worker(limits);
     WS_ASSIGN(const ChatTemplate chat,
               ChatTemplate::load(real_files(), directory_with({{"chat_template", source}}), ""));
-    return chat.render(worker, messages, Json::object(), true, false);
+    return chat.render(worker, messages, OrderedJson::object(), true, false);
   }
 };
 
@@ -50,14 +51,14 @@ TEST_F(ChatTemplates, GoldensAreWhatTransformersRendered) {
     const auto text =
         real_files().read_text(golden_path(std::string("chat/") + name + ".json"), 1 << 24);
     ASSERT_TRUE(text);
-    const Json golden = Json::parse(*text);
-    Json config = golden;
+    const OrderedJson golden = OrderedJson::parse(*text);
+    OrderedJson config = golden;
     config.erase("cases");
     const auto chat = ChatTemplate::load(real_files(), directory_with(config), "");
     ASSERT_TRUE(chat) << chat.error().message();
-    for (const Json& one : golden["cases"]) {
+    for (const OrderedJson& one : golden["cases"]) {
       SCOPED_TRACE(std::string(name) + ": " + one["name"].get<std::string>());
-      Json kwargs = one.value("kwargs", Json::object());
+      OrderedJson kwargs = one.value("kwargs", OrderedJson::object());
       const bool generate = kwargs.value("add_generation_prompt", false);
       kwargs.erase("add_generation_prompt");
       const auto got = chat->render(worker, one["messages"], kwargs, generate, false);
@@ -77,21 +78,21 @@ TEST_F(ChatTemplates, GoldensAreWhatTransformersRendered) {
 }
 
 TEST_F(ChatTemplates, ContentIsAStringOrPartsAsTheTemplateWants) {
-  const Json string_message = Json::array({{{"role", "user"}, {"content", "hi"}}});
-  const Json parts = Json::array(
-      {{{"role", "user"}, {"content", Json::array({{{"type", "text"}, {"text", "hi"}}})}}});
+  const OrderedJson string_message = OrderedJson::array({{{"role", "user"}, {"content", "hi"}}});
+  const OrderedJson parts = OrderedJson::array(
+      {{{"role", "user"}, {"content", OrderedJson::array({{{"type", "text"}, {"text", "hi"}}})}}});
   const std::string flat = "{% for m in messages %}[{{ m.content }}]{% endfor %}";
   const std::string deep =
       "{% for m in messages %}{% set c = m['content'] %}{% for p in c %}<{{ p.text }}>{% endfor %}"
       "{% endfor %}";
-  for (const Json& messages : {string_message, parts}) {
+  for (const OrderedJson& messages : {string_message, parts}) {
     EXPECT_EQ(render(flat, messages)->text, "[hi]");
     EXPECT_EQ(render(deep, messages)->text, "<hi>");
   }
 }
 
 TEST_F(ChatTemplates, ATemplateThatRaisesHangsOrGrowsCostsOneRequest) {
-  const Json messages = Json::array({{{"role", "user"}, {"content", "hi"}}});
+  const OrderedJson messages = OrderedJson::array({{{"role", "user"}, {"content", "hi"}}});
   const auto raised = render("{{ raise_exception('roles must alternate') }}", messages);
   ASSERT_FALSE(raised);
   EXPECT_EQ(raised.error().what, "roles must alternate");
@@ -100,7 +101,7 @@ TEST_F(ChatTemplates, ATemplateThatRaisesHangsOrGrowsCostsOneRequest) {
   limits.seconds = 0.5;
   TemplateWorker worker(limits);
   const auto ask = [&](const char* source) {
-    return worker.ask({{"template", source}, {"kwargs", Json::object()}});
+    return worker.ask({{"template", source}, {"kwargs", OrderedJson::object()}});
   };
   const auto hung =
       ask("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}");
@@ -123,10 +124,11 @@ TEST_F(ChatTemplates, MarksInAUsersTextAreText) {
   TemplateWorker worker{TemplateLimits{}};
   const std::string eos = text->tokenizer().token_bytes(1);
   ASSERT_TRUE(text->tokenizer().is_special(1));
-  const Json messages = Json::array({{{"role", "user"}, {"content", "say " + eos + " now"}},
-                                     {{"role", "assistant"}, {"content", "no"}},
-                                     {{"role", "user"}, {"content", eos}}});
-  const auto rendered = chat->render(worker, messages, Json::object(), true, false);
+  const OrderedJson messages =
+      OrderedJson::array({{{"role", "user"}, {"content", "say " + eos + " now"}},
+                          {{"role", "assistant"}, {"content", "no"}},
+                          {{"role", "user"}, {"content", eos}}});
+  const auto rendered = chat->render(worker, messages, OrderedJson::object(), true, false);
   ASSERT_TRUE(rendered) << rendered.error().message();
   const auto ids = ChatTemplate::encode(*text, *rendered);
   ASSERT_TRUE(ids);
@@ -141,7 +143,7 @@ TEST(ChatTemplatesWithout, JinjaSaysWhatToInstall) {
   TemplateLimits limits;
   limits.pythons = {"/no/such/python3"};
   TemplateWorker worker(limits);
-  const auto answer = worker.ask({{"template", "x"}, {"kwargs", Json::object()}});
+  const auto answer = worker.ask({{"template", "x"}, {"kwargs", OrderedJson::object()}});
   ASSERT_FALSE(answer);
   EXPECT_NE(answer.error().message().find("python3-jinja2"), std::string::npos);
 }
