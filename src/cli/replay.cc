@@ -1,7 +1,8 @@
 // wingspan replay: makes the answer of a receipt again, on one rank, and compares.
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
+#include <bit>
 
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -49,7 +50,7 @@ int64_t first_difference(const RequestResult& was, const RequestResult& now) {
     if (i >= was.output_ids.size() || i >= now.output_ids.size()) return static_cast<int64_t>(i);
     if (was.output_ids[i] != now.output_ids[i]) return static_cast<int64_t>(i);
     if (i < was.logprobs.size() &&
-        std::memcmp(&was.logprobs[i], &now.logprobs[i], sizeof(float)) != 0) {
+        std::bit_cast<uint32_t>(was.logprobs[i]) != std::bit_cast<uint32_t>(now.logprobs[i])) {
       return static_cast<int64_t>(i);
     }
   }

