@@ -32,7 +32,7 @@ uint64_t StepPlan::hash() const {
       h = hash_mix(h, static_cast<uint64_t>(item.slot));
       h = hash_mix(h, static_cast<uint64_t>(item.first_position));
       h = hash_mix(h, static_cast<uint64_t>(item.rows));
-      h = hash_mix(h, static_cast<uint64_t>(item.draft_rows * 2 + (item.emits ? 1 : 0)));
+      h = hash_mix(h, static_cast<uint64_t>(item.draft_rows) * 2 + (item.emits ? 1 : 0));
     }
   }
   for (const int64_t id : preempted) h = hash_mix(h, static_cast<uint64_t>(id));

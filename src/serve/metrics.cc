@@ -31,10 +31,12 @@ const Buckets kStep = {0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02,
 struct Metrics::Impl {
   Impl(const std::string& model, const StepLimits& limits);
 
-  prometheus::Gauge& gauge(const char* name, const char* help, prometheus::Labels more = {}) {
+  prometheus::Gauge& gauge(const char* name, const char* help,
+                           const prometheus::Labels& more = {}) {
     return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add(with(more));
   }
-  prometheus::Counter& counter(const char* name, const char* help, prometheus::Labels more = {}) {
+  prometheus::Counter& counter(const char* name, const char* help,
+                               const prometheus::Labels& more = {}) {
     return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add(with(more));
   }
   prometheus::Histogram& histogram(const char* name, const char* help, const Buckets& buckets) {

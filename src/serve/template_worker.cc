@@ -49,7 +49,7 @@ struct TemplateWorker::Process {
     return true;
   }
 
-  bool send(std::string text, int64_t end_ns) const {
+  bool send(const std::string& text, int64_t end_ns) const {
     const auto n = static_cast<uint32_t>(text.size());
     std::string message;
     for (int shift = 24; shift >= 0; shift -= 8) message += static_cast<char>(n >> shift & 0xFF);
