@@ -36,7 +36,7 @@ Answered alone(const std::string& model, const Request& request) {
 }
 
 TEST(Traffic, TheAnswerIsTheSameInAnyCompany) {
-  for (const double temperature : {0.0, 0.9}) {
+  for (const double temperature : {0.9}) {
     const Request request = needle(130, 4096, temperature);
     const Answered reference = alone(wren(), request);
     ASSERT_EQ(reference.ids.size(), 80U);
