@@ -173,7 +173,8 @@ int32_t Sampler::draw(const SamplingRule& rule, std::span<const float> logits, i
   if (rule.top_p < 1) {
     const double enough = rule.top_p * total;
     double sum = 0;
-    for (kept = 0; kept < candidates_.size() && sum < enough; ++kept) {
+    // At least one: a tiny top-p times the total can be flushed to zero.
+    for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < enough); ++kept) {
       sum += weight(candidates_[kept]);
     }
     total = sum;

@@ -75,7 +75,9 @@ void read_sampling(Fields& f, const SamplingDefaults& d, SamplingParams& s) {
   s.presence_penalty = f.number("presence_penalty", -2, 2, 0);
   s.frequency_penalty = f.number("frequency_penalty", -2, 2, 0);
   s.repetition_penalty = f.number("repetition_penalty", 0, 1000, d.repetition_penalty);
-  if (s.repetition_penalty <= 0) f.fail("repetition_penalty", "repetition_penalty must be above 0");
+  if (s.repetition_penalty < 1e-3) {
+    f.fail("repetition_penalty", "repetition_penalty must be at least 0.001");
+  }
   s.min_tokens = f.integer("min_tokens", 0, kMostTokens, 0);
   s.seed = static_cast<uint64_t>(f.integer("seed", INT64_MIN, INT64_MAX, 0));
   read_bias(f, s);
